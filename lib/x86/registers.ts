@@ -4,8 +4,9 @@
  *
  * Source: SDM vol. 1 3.4, vol. 2A appendix B.1.4.
  */
+
+import {materialiseFlags} from './flags.js'
 import type {LinearMemory} from './memory.js'
-import {materialiseFlags} from './semantics/flags.js'
 import {state} from './state.js'
 
 /** General registers by the manual's number. */

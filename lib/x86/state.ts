@@ -8,7 +8,7 @@
  *   0x10000  TLBs: supervisor read, supervisor write, user read, user write      (caches: never saved)
  *   0x20000  jump caches: supervisor, user: RIP → translated or decoded code      (caches: never saved)
  *
- * Status flags are lazy: `flagKind` says how CF PF AF ZF SF OF follow from flagA, flagB and flagR (see semantics/flags.ts);
+ * Status flags are lazy: `flagKind` says how CF PF AF ZF SF OF follow from flagA, flagB and flagR (see flags.ts);
  * the other bits of RFLAGS live in `rflags`, where the status bits are always zero.
  */
 

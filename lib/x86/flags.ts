@@ -15,8 +15,8 @@
  * For inc and dec B holds the most negative (inc) or most positive (dec) value of the size.
  * Source: SDM vol. 1 3.4.3.1.
  */
-import type {LinearMemory} from '../memory.js'
-import {state} from '../state.js'
+import type {LinearMemory} from './memory.js'
+import {state} from './state.js'
 
 /** How the status flags follow from flagA, flagB, flagR. */
 export const FlagKind = {explicit: 0, result: 1, logic: 2, add: 3, sub: 4, inc: 5, dec: 6} as const

@@ -1,0 +1,123 @@
+/**
+ * The contract between xl and a domain process: what may be asked and what is answered.
+ *
+ * Over a Unix socket go JSON lines, a request `{version, id, op, arguments}` and its reply `{id, result}` or `{id, error}`; replies
+ * may come in another order than their requests. After a good reply to `console` the socket carries the guest's console as raw
+ * bytes, both ways, until either side closes it. A domain process that meets another version refuses it in words.
+ *
+ * Rule of use: a domain process implements {@link DomainService} and passes it to `serveControl`; xl holds a `ControlClient`.
+ */
+import type {Duplex} from 'node:stream'
+import type {DomainConfig} from './domain-config.js'
+
+/** Raised when a request or reply changes its meaning. */
+export const protocolVersion = 1
+
+/** Why a domain shut down. The position is Xen's reason code. Source: public/sched.h SHUTDOWN_*. */
+export const shutdownReasons = ['poweroff', 'reboot', 'suspend', 'crash', 'watchdog', 'soft_reset'] as const
+/** One of {@link shutdownReasons}. */
+export type ShutdownReason = (typeof shutdownReasons)[number]
+
+/** What one vCPU does. `cpu` is the host CPU it was last seen on, if that is known. */
+export interface VcpuStatus {
+  id: number
+  state: 'running' | 'blocked' | 'paused' | 'offline'
+  cpu?: number
+  cpuTimeNs: number
+}
+
+/** What a domain is and does at this moment. */
+export interface DomainStatus {
+  domid: number
+  name: string
+  uuid: string
+  /** At least one vCPU executes or is ready to. */
+  running: boolean
+  /** Every vCPU waits for an event. */
+  blocked: boolean
+  /** By `xl pause`, or not yet unpaused. */
+  paused: boolean
+  /** Present once the guest has shut down and is kept (`preserve`) or about to be cleaned up. */
+  shutdownReason?: ShutdownReason
+  /** Being torn down. */
+  dying: boolean
+  cpuTimeNs: number
+  /** Memory the guest holds now, and the most it may hold. */
+  currentMemoryKb: number
+  maxMemoryKb: number
+  vcpus: VcpuStatus[]
+  /** Milliseconds since this domain (this domid) was built. */
+  uptimeMs: number
+  config: DomainConfig
+}
+
+/** How a domain came to an end, or to its shutdown. */
+export interface DomainEnd {
+  domid: number
+  /** Absent if the domain was destroyed without shutting down. */
+  reason?: ShutdownReason
+}
+
+/** What can be asked of a guest over `control/shutdown`. */
+export type ShutdownRequest = 'poweroff' | 'reboot' | 'halt' | 'suspend'
+
+/**
+ * What a domain process offers. A method that cannot do what it was asked throws an OperatorError, which reaches the person who
+ * asked with its message, hint and exit status; any other exception is logged there and reported as a bug of ours.
+ */
+export interface DomainService {
+  status(): DomainStatus | Promise<DomainStatus>
+  pause(): void | Promise<void>
+  unpause(): void | Promise<void>
+  /** Writes control/shutdown. Errors: OperatorError when the guest does not listen there. */
+  shutdown(request: ShutdownRequest): void | Promise<void>
+  /** Ends the domain at once: resolves when its vCPUs have stopped; the process exits soon after. */
+  destroy(): void | Promise<void>
+  /** Takes another name; the caller has not reserved it. Errors: OperatorError when it is taken. */
+  rename(name: string): void | Promise<void>
+  sysrq(letter: string): void | Promise<void>
+  /** The hypervisor's message ring as text; empties it if `clear`. */
+  dmesg(clear: boolean): string | Promise<string>
+  /** Free-form text about the inside of the domain, for a person debugging. */
+  debug(keys: string): string | Promise<string>
+  /**
+   * Resolves at the next shutdown of the guest (`shutdown`; at once if it has happened and the domain is kept) or when the domain
+   * is gone for good (`death`, which reboots do not count as). A process that exits without an answer counts as death.
+   */
+  wait(until: 'shutdown' | 'death'): Promise<DomainEnd>
+  /** Connects one more console; the other end closes it, or the service does when the domain ends. */
+  attachConsole(stream: Duplex): void
+}
+
+/** Operation name → its arguments and its result. */
+export interface Operations {
+  status: {arguments: Record<string, never>; result: DomainStatus}
+  pause: {arguments: Record<string, never>; result: null}
+  unpause: {arguments: Record<string, never>; result: null}
+  shutdown: {arguments: {request: ShutdownRequest}; result: null}
+  destroy: {arguments: Record<string, never>; result: null}
+  rename: {arguments: {name: string}; result: null}
+  sysrq: {arguments: {letter: string}; result: null}
+  dmesg: {arguments: {clear: boolean}; result: string}
+  debug: {arguments: {keys: string}; result: string}
+  wait: {arguments: {until: 'shutdown' | 'death'}; result: DomainEnd}
+  console: {arguments: Record<string, never>; result: null}
+}
+/** The name of an operation. */
+export type OperationName = keyof Operations
+
+/** One line from xl to a domain process. */
+export interface Request<Name extends OperationName = OperationName> {
+  version: number
+  id: number
+  op: Name
+  arguments: Operations[Name]['arguments']
+}
+
+/** One line back. `bug` marks an error that is ours and not the operator's. */
+export type Reply =
+  | {id: number; result: unknown}
+  | {id: number; error: {message: string; hint?: string; exitCode: number; bug?: boolean}}
+
+/** Longest line either side reads, in bytes: enough for any configuration, too little to exhaust memory. */
+export const maximumLineBytes = 1 << 20

@@ -1,0 +1,302 @@
+/**
+ * Both ends of the control socket.
+ *
+ *   serveControl(path, service)      in the domain process: answers requests until closed
+ *   ControlClient.connect(path)      in xl: request() for one answer, console() for the raw stream
+ *
+ * A Unix socket's path may have 107 bytes. A longer one is reached through /proc/self/fd/<directory>/<name>, for which the
+ * directory stays open as long as the socket is used.
+ * Source: unix(7), proc(5).
+ */
+import {closeSync, openSync, rmSync} from 'node:fs'
+import {createConnection, createServer, type Server, type Socket} from 'node:net'
+import {basename, dirname} from 'node:path'
+import {OperatorError} from '../base/errors.js'
+import {
+  type DomainService,
+  maximumLineBytes,
+  type OperationName,
+  type Operations,
+  protocolVersion,
+  type Reply,
+  type Request,
+} from './protocol.js'
+
+const maximumPathBytes = 107
+
+/** A path short enough for bind and connect, valid until `release`. */
+function reachable(path: string): {path: string; release: () => void} {
+  if (Buffer.byteLength(path) <= maximumPathBytes) return {path, release: () => {}}
+  let directory: number
+  try {
+    directory = openSync(dirname(path), 'r')
+  } catch (cause) {
+    throw new OperatorError(`cannot open "${dirname(path)}"`, {cause})
+  }
+  const short = `/proc/self/fd/${directory}/${basename(path)}`
+  if (process.platform !== 'linux' || Buffer.byteLength(short) > maximumPathBytes) {
+    closeSync(directory)
+    throw new OperatorError(`the path of the control socket "${path}" is too long`, {
+      hint: 'set GASTWIRT_HOST to a shorter directory',
+    })
+  }
+  return {path: short, release: () => closeSync(directory)}
+}
+
+/** Hands over complete lines; `take` returns true to stop and get whatever bytes follow. */
+function readLines(socket: Socket, take: (line: string, rest: Buffer) => boolean, overflow: () => void): void {
+  let pending: Buffer = Buffer.alloc(0)
+  const onData = (chunk: Buffer): void => {
+    pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk])
+    for (let end = pending.indexOf(10); end !== -1; end = pending.indexOf(10)) {
+      const line = pending.toString('utf8', 0, end)
+      pending = pending.subarray(end + 1)
+      if (take(line, pending)) {
+        socket.off('data', onData)
+        socket.pause()
+        return
+      }
+    }
+    if (pending.length > maximumLineBytes) overflow()
+  }
+  socket.on('data', onData)
+}
+
+/** Starts to answer on `path`. Resolves when xl can connect; `close` ends all connections and removes the socket. */
+export async function serveControl(
+  path: string,
+  service: DomainService,
+  onBug: (error: unknown) => void = () => {},
+): Promise<{close: () => Promise<void>}> {
+  const connections = new Set<Socket>()
+  const server = createServer({allowHalfOpen: true}, socket => {
+    connections.add(socket)
+    socket.on('close', () => connections.delete(socket))
+    socket.on('error', () => socket.destroy())
+    readLines(
+      socket,
+      (line, rest) => answer(socket, line, rest, service, onBug),
+      () => socket.destroy(),
+    )
+    // Half-open, so that a client may end its input and still read; without consoles an ended client has nothing to wait for.
+    socket.on('end', () => {
+      if (!consoles.has(socket) && socket.writable) socket.end()
+    })
+  })
+  rmSync(path, {force: true})
+  const at = reachable(path)
+  await listen(server, at.path)
+  return {
+    close: () =>
+      new Promise(resolve => {
+        server.close(() => {
+          at.release()
+          rmSync(path, {force: true})
+          resolve()
+        })
+        for (const socket of connections) if (!consoles.has(socket)) socket.destroySoon()
+      }),
+  }
+}
+
+/** Sockets that have become consoles: their owner is whoever attached them. */
+const consoles = new WeakSet<Socket>()
+
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', cause =>
+      reject(new OperatorError(`cannot listen on the control socket "${path}": ${cause.message}`, {cause})),
+    )
+    server.listen(path, resolve)
+  })
+}
+
+function send(socket: Socket, reply: Reply): void {
+  if (socket.writable) socket.write(`${JSON.stringify(reply)}\n`)
+}
+
+function failure(id: number, error: unknown, onBug: (error: unknown) => void): Reply {
+  if (error instanceof OperatorError) {
+    return {id, error: {message: error.message, hint: error.hint, exitCode: error.exitCode}}
+  }
+  onBug(error)
+  const message = error instanceof Error ? error.message : String(error)
+  return {id, error: {message, exitCode: 3, bug: true}}
+}
+
+/** Acts on one request line. Returns true once the socket is a console. */
+function answer(
+  socket: Socket,
+  line: string,
+  rest: Buffer,
+  service: DomainService,
+  onBug: (error: unknown) => void,
+): boolean {
+  const request = readRequest(line)
+  if (typeof request === 'string') {
+    send(socket, {id: 0, error: {message: request, exitCode: 3}})
+    socket.end()
+    return false
+  }
+  if (request.op === 'console') {
+    send(socket, {id: request.id, result: null})
+    consoles.add(socket)
+    if (rest.length > 0) socket.unshift(rest)
+    service.attachConsole(socket)
+    return true
+  }
+  perform(service, request).then(
+    result => send(socket, {id: request.id, result: result ?? null}),
+    error => send(socket, failure(request.id, error, onBug)),
+  )
+  return false
+}
+
+/** The request in a line, or what is wrong with it. */
+function readRequest(line: string): Request | string {
+  let request: Partial<Request>
+  try {
+    request = JSON.parse(line)
+  } catch {
+    return 'a control request is not JSON'
+  }
+  if (request === null || typeof request !== 'object' || typeof request.id !== 'number') {
+    return 'a control request has no id'
+  }
+  if (request.version !== protocolVersion) {
+    return `this domain speaks version ${protocolVersion} of the control protocol, xl speaks ${request.version}`
+  }
+  return {...request, arguments: request.arguments ?? {}} as Request
+}
+
+async function perform(service: DomainService, request: Request): Promise<unknown> {
+  const given = request.arguments as Record<string, unknown>
+  switch (request.op) {
+    case 'status':
+      return service.status()
+    case 'pause':
+      return service.pause()
+    case 'unpause':
+      return service.unpause()
+    case 'shutdown':
+      return service.shutdown(given.request as Operations['shutdown']['arguments']['request'])
+    case 'destroy':
+      return service.destroy()
+    case 'rename':
+      return service.rename(String(given.name))
+    case 'sysrq':
+      return service.sysrq(String(given.letter))
+    case 'dmesg':
+      return service.dmesg(given.clear === true)
+    case 'debug':
+      return service.debug(String(given.keys))
+    case 'wait':
+      return service.wait(given.until === 'death' ? 'death' : 'shutdown')
+    default:
+      throw new OperatorError(`this domain does not know the request "${request.op}"`, {exitCode: 3})
+  }
+}
+
+/** The domain process closed the connection, or there is none: the domain is gone or going. */
+export class DomainGoneError extends OperatorError {}
+
+/** xl's end: several requests may be under way at once. */
+export class ControlClient {
+  private nextId = 1
+  private readonly waiting = new Map<number, {resolve: (result: unknown) => void; reject: (error: Error) => void}>()
+  private console_: ((rest: Buffer) => void) | undefined
+
+  private constructor(
+    private readonly socket: Socket,
+    private readonly release: () => void,
+  ) {
+    readLines(
+      socket,
+      (line, rest) => this.take(line, rest),
+      () => socket.destroy(new OperatorError('a domain process sent a line that is too long')),
+    )
+    socket.on('error', () => {})
+    socket.on('close', () => {
+      this.release()
+      for (const {reject} of this.waiting.values()) reject(new DomainGoneError('the domain has gone', {exitCode: 3}))
+      this.waiting.clear()
+    })
+  }
+
+  /** Connects. Errors: DomainGoneError when nobody listens there. */
+  static connect(path: string): Promise<ControlClient> {
+    const at = reachable(path)
+    return new Promise((resolve, reject) => {
+      const socket = createConnection({path: at.path, allowHalfOpen: true})
+      const refused = (cause: Error): void => {
+        at.release()
+        reject(new DomainGoneError(`no domain process answers on "${path}"`, {cause, exitCode: 3}))
+      }
+      socket.once('error', refused)
+      socket.once('connect', () => {
+        socket.off('error', refused)
+        resolve(new ControlClient(socket, at.release))
+      })
+      // The server's end of stream without a reply means that it is exiting; a console's owner sees its own end.
+      socket.on('end', () => {
+        if (!consoles.has(socket)) socket.destroy()
+      })
+    })
+  }
+
+  /** Asks and resolves to the result. Errors: the service's OperatorError; DomainGoneError. */
+  request<Name extends OperationName>(
+    op: Name,
+    given: Operations[Name]['arguments'],
+  ): Promise<Operations[Name]['result']> {
+    const id = this.nextId++
+    const line = `${JSON.stringify({version: protocolVersion, id, op, arguments: given} satisfies Request<Name>)}\n`
+    return new Promise((resolve, reject) => {
+      if (this.socket.destroyed) {
+        reject(new DomainGoneError('the domain has gone', {exitCode: 3}))
+        return
+      }
+      this.waiting.set(id, {resolve: resolve as (result: unknown) => void, reject})
+      this.socket.write(line)
+    })
+  }
+
+  /** Turns this connection into a console and resolves to its stream. No further requests are possible on it. */
+  async console(): Promise<Socket> {
+    const rest = new Promise<Buffer>(resolve => {
+      this.console_ = resolve
+    })
+    await this.request('console', {})
+    const early = await rest
+    if (early.length > 0) this.socket.unshift(early)
+    return this.socket
+  }
+
+  /** Closes the connection; what is under way fails. */
+  close(): void {
+    this.socket.destroy()
+  }
+
+  private take(line: string, rest: Buffer): boolean {
+    let reply: Reply
+    try {
+      reply = JSON.parse(line)
+    } catch {
+      this.socket.destroy()
+      return false
+    }
+    const waiting = this.waiting.get(reply.id) ?? (reply.id === 0 ? this.waiting.values().next().value : undefined)
+    this.waiting.delete(reply.id)
+    if ('error' in reply) {
+      const {message, hint, exitCode, bug} = reply.error
+      waiting?.reject(new OperatorError(bug ? `internal error in the domain process: ${message}` : message, {hint, exitCode}))
+      return false
+    }
+    waiting?.resolve(reply.result)
+    if (this.console_ === undefined) return false
+    consoles.add(this.socket)
+    this.console_(rest)
+    this.console_ = undefined
+    return true
+  }
+}

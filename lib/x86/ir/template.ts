@@ -1,0 +1,114 @@
+/**
+ * Turns a recorded list of operations into a Template: counts uses, drops pure operations nobody uses, and marks values that may
+ * be computed where they are used. A value may move to its use when it has one use, no control flow lies between, and nothing between
+ * could change what it reads (a register, vCPU state, a variable).
+ */
+import type {Op, Template, ValueId} from './op.js'
+import type {WasmType} from './types.js'
+
+const control = new Set<Op['kind']>([
+  'if',
+  'else',
+  'end',
+  'loop',
+  'continue-if',
+  'jump',
+  'branch',
+  'fault',
+  'system',
+  'call',
+])
+const effects = new Set<Op['kind']>(['set-register', 'set-state', 'set-variable', 'set-flags'])
+const removable = new Set<Op['kind']>([
+  'pure',
+  'const',
+  'immediate',
+  'rip',
+  'get-register',
+  'get-state',
+  'register-address',
+  'address',
+  'condition',
+  'status-flags',
+  'get-variable',
+])
+/** Operations whose result depends on nothing that changes during an instruction. */
+const constant = new Set<Op['kind']>(['const', 'immediate', 'rip', 'register-address'])
+
+/** The values an operation reads. */
+export function inputs(op: Op): ValueId[] {
+  switch (op.kind) {
+    case 'pure':
+    case 'call':
+      return op.args
+    case 'set-register':
+    case 'set-state':
+    case 'set-variable':
+      return [op.value]
+    case 'load':
+      return [op.address]
+    case 'store':
+      return [op.address, op.value]
+    case 'store-back':
+      return [op.host, op.old, op.value]
+    case 'set-flags':
+      return [op.a, op.b, op.r].filter(value => value !== undefined)
+    case 'if':
+    case 'continue-if':
+    case 'branch':
+      return [op.condition]
+    case 'jump':
+      return [op.target]
+    default:
+      return []
+  }
+}
+
+/** The finished template of a recorded list. */
+export function finish(recorded: readonly Op[], types: readonly WasmType[], endsBlock: boolean): Template {
+  const ops = dropUnused(recorded, types.length)
+  const uses = new Array<number>(types.length).fill(0)
+  for (const op of ops) for (const value of inputs(op)) uses[value]++
+  return {ops, types, uses, inline: findInline(ops, uses), endsBlock}
+}
+
+function dropUnused(recorded: readonly Op[], count: number): Op[] {
+  const needed = new Array<boolean>(count).fill(false)
+  const kept: Op[] = []
+  for (let index = recorded.length - 1; index >= 0; index--) {
+    const op = recorded[index]
+    if (removable.has(op.kind) && 'out' in op && op.out !== undefined && !needed[op.out]) continue
+    for (const value of inputs(op)) needed[value] = true
+    kept.push(op)
+  }
+  return kept.reverse()
+}
+
+function findInline(ops: readonly Op[], uses: readonly number[]): boolean[] {
+  const inline = uses.map(() => false)
+  /** Values that could still move, and those among them that read something changeable. */
+  let movable = new Set<ValueId>()
+  let fragile = new Set<ValueId>()
+  for (const op of ops) {
+    for (const value of inputs(op)) {
+      if (movable.has(value) && uses[value] === 1) inline[value] = true
+    }
+    if (control.has(op.kind)) {
+      // Constants may still move past control flow; anything else is computed before it.
+      movable = new Set([...movable].filter(value => !fragile.has(value)))
+    }
+    if (effects.has(op.kind)) {
+      for (const value of fragile) movable.delete(value)
+      fragile = new Set()
+    }
+    if (!removable.has(op.kind) || !('out' in op) || op.out === undefined) continue
+    const reads = inputs(op)
+    if (constant.has(op.kind)) movable.add(op.out)
+    else if (op.kind === 'pure' && reads.every(value => inline[value] && !fragile.has(value))) movable.add(op.out)
+    else {
+      movable.add(op.out)
+      fragile.add(op.out)
+    }
+  }
+  return inline
+}

@@ -204,7 +204,7 @@ export class DomainGoneError extends OperatorError {}
 export class ControlClient {
   private nextId = 1
   private readonly waiting = new Map<number, {resolve: (result: unknown) => void; reject: (error: Error) => void}>()
-  private console_: ((rest: Buffer) => void) | undefined
+  private pendingConsole: {id: number; begin: (rest: Buffer) => void} | undefined
 
   private constructor(
     private readonly socket: Socket,
@@ -263,11 +263,12 @@ export class ControlClient {
 
   /** Turns this connection into a console and resolves to its stream. No further requests are possible on it. */
   async console(): Promise<Socket> {
-    const rest = new Promise<Buffer>(resolve => {
-      this.console_ = resolve
+    const id = this.nextId
+    const beginning = new Promise<Buffer>(begin => {
+      this.pendingConsole = {id, begin}
     })
     await this.request('console', {})
-    const early = await rest
+    const early = await beginning
     if (early.length > 0) this.socket.unshift(early)
     return this.socket
   }
@@ -289,14 +290,15 @@ export class ControlClient {
     this.waiting.delete(reply.id)
     if ('error' in reply) {
       const {message, hint, exitCode, bug} = reply.error
-      waiting?.reject(new OperatorError(bug ? `internal error in the domain process: ${message}` : message, {hint, exitCode}))
+      waiting?.reject(
+        new OperatorError(bug ? `internal error in the domain process: ${message}` : message, {hint, exitCode}),
+      )
       return false
     }
     waiting?.resolve(reply.result)
-    if (this.console_ === undefined) return false
+    if (this.pendingConsole?.id !== reply.id) return false
     consoles.add(this.socket)
-    this.console_(rest)
-    this.console_ = undefined
+    this.pendingConsole.begin(rest)
     return true
   }
 }

@@ -64,7 +64,7 @@ export class Domain0 {
       domid,
       hear: (_watch: unknown, changedPath: string) => (isLive ? changed(changedPath) : undefined),
     }
-    this.server.watches.add(listener, target, 0, token)
+    this.server.watches.add(listener, target, 0, '')
     this.server.settle()
     isLive = true
     return () => {

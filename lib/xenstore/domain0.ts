@@ -64,9 +64,7 @@ export class Domain0 {
       domid,
       hear: (_watch: unknown, changedPath: string) => (isLive ? changed(changedPath) : undefined),
     }
-    this.server.watches.add(listener, target, 0, '')
-    this.server.settle()
-    isLive = true
+    this.server.watches.register(listener, target, 0, '')
     return () => {
       isLive = false
       this.server.watches.removeAll(listener)

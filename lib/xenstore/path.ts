@@ -23,6 +23,8 @@ export function domainPath(domid: DomId): string {
 
 /** `written` as `domid` means it, or undefined if no node can have that path. */
 export function resolvePath(written: string, domid: DomId): ResolvedPath | undefined {
+  // Names in front that start with '@' are the special events, and those are no nodes.
+  if (written.startsWith('@')) return undefined
   const relative = !written.startsWith('/')
   if (written.length > (relative ? xsRelativePathMax : xsAbsolutePathMax)) return undefined
   const home = `${domainPath(domid)}/`

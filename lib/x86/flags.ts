@@ -7,8 +7,8 @@
  *   explicit  bit 0 of A                  bit 11 of A            bit 4 of A      bits 6, 7, 2 of A
  *   result    bit 0 of A                  bit 11 of A            bit 4 of A      from R
  *   logic     0                           0                      0               from R
- *   add       carry out of A+B(+c)=R      same signs, R differs  bit 4 of A^B^R  from R
- *   sub       borrow out of A-B(-c)=R     signs differ, R != A   bit 4 of A^B^R  from R
+ *   add adc   carry out of A+B(+c)=R      same signs, R differs  bit 4 of A^B^R  from R
+ *   sub sbb   borrow out of A-B(-c)=R     signs differ, R != A   bit 4 of A^B^R  from R
  *   inc       A (kept)                    R = minimum            R & 15 = 0      from R
  *   dec       A (kept)                    R = maximum            R & 15 = 15     from R
  *
@@ -19,7 +19,7 @@ import type {LinearMemory} from './memory.js'
 import {state} from './state.js'
 
 /** How the status flags follow from flagA, flagB, flagR. */
-export const FlagKind = {explicit: 0, result: 1, logic: 2, add: 3, sub: 4, inc: 5, dec: 6} as const
+export const FlagKind = {explicit: 0, result: 1, logic: 2, add: 3, sub: 4, inc: 5, dec: 6, adc: 7, sbb: 8} as const
 export type FlagKindName = keyof typeof FlagKind
 
 /** The status flags of the vCPU at `base` as RFLAGS bits. */
@@ -42,12 +42,14 @@ export function materialiseFlags(memory: LinearMemory, base: number): number {
       return common | (aLow & 0x811)
     case FlagKind.logic:
       return common
-    case FlagKind.add: {
+    case FlagKind.add:
+    case FlagKind.adc: {
       const carries = (aHigh & bHigh) | ((aHigh | bHigh) & ~rHigh)
       const overflow = (aHigh ^ rHigh) & (bHigh ^ rHigh)
       return common | (carries < 0 ? 1 : 0) | (overflow < 0 ? 0x800 : 0) | ((aLow ^ bLow ^ rLow) & 0x10)
     }
-    case FlagKind.sub: {
+    case FlagKind.sub:
+    case FlagKind.sbb: {
       const borrows = (~aHigh & bHigh) | ((~aHigh | bHigh) & rHigh)
       const overflow = (aHigh ^ bHigh) & (aHigh ^ rHigh)
       return common | (borrows < 0 ? 1 : 0) | (overflow < 0 ? 0x800 : 0) | ((aLow ^ bLow ^ rLow) & 0x10)

@@ -30,6 +30,8 @@ export interface Operand {
   readonly ref?: RegisterRef
   /** Immediate operands given by the form itself ('1'), not by the instruction's bytes. */
   readonly constant?: number
+  /** The register is an XMM or MMX register: a 32-bit write keeps the other bits. */
+  readonly vector?: boolean
 }
 
 /** What a form is recorded for. */
@@ -41,6 +43,8 @@ export interface Variant {
   readonly codeBits: number
   readonly locked: boolean
   readonly rep: 'none' | 'rep' | 'repne'
+  /** The immediate shift count is 0 after masking: no flag changes. */
+  readonly zeroCount?: boolean
 }
 
 const widthOp: Record<number, string> = {8: 'i32.and', 16: 'i32.and'}
@@ -202,6 +206,40 @@ export class Builder {
     return bits < value.bits ? this.narrow(value, bits) : this.zeroExtend(value, bits)
   }
 
+  /** The value, computed now rather than where it is used. */
+  hold(value: Value): Value {
+    const variable = this.declare(value.type)
+    this.assign(variable, value)
+    return this.variable(variable, value.bits)
+  }
+
+  /** Both halves of a product. */
+  multiplyWide(left: Value, right: Value, signed: boolean): {low: Value; high: Value} {
+    const {bits} = left
+    if (bits === 64) return this.multiplyWide64(left, right, signed)
+    const extend = (value: Value) => (signed ? this.signExtend(value, 64) : this.zeroExtend(value, 64))
+    const product = this.hold(this.multiply(extend(left), extend(right)))
+    return {low: this.narrow(product, bits), high: this.narrow(this.shiftRight(product, this.constant(64, bits)), bits)}
+  }
+
+  /** Schoolbook product of 32-bit halves; the signed upper half is the unsigned one less each operand where the other is negative. */
+  private multiplyWide64(left: Value, right: Value, signed: boolean): {low: Value; high: Value} {
+    const half = this.constant(64, 32)
+    const lowMask = this.constant(64, 0xffffffffn)
+    const [a0, a1] = [this.hold(this.and(left, lowMask)), this.hold(this.shiftRight(left, half))]
+    const [b0, b1] = [this.hold(this.and(right, lowMask)), this.hold(this.shiftRight(right, half))]
+    const low = this.hold(this.multiply(left, right))
+    const middle = this.hold(this.add(this.multiply(a1, b0), this.shiftRight(this.multiply(a0, b0), half)))
+    const other = this.hold(this.add(this.multiply(a0, b1), this.and(middle, lowMask)))
+    let high = this.add(this.add(this.multiply(a1, b1), this.shiftRight(middle, half)), this.shiftRight(other, half))
+    if (signed) {
+      const sign = this.constant(64, 63)
+      high = this.subtract(high, this.and(this.shiftRightSigned(left, sign), right))
+      high = this.subtract(high, this.and(this.shiftRightSigned(right, sign), left))
+    }
+    return {low, high: this.hold(high)}
+  }
+
   // ---- operands and registers ----
 
   /** The operand's value; reads memory where it is in memory. */
@@ -224,7 +262,7 @@ export class Builder {
 
   /** Writes the operand. After a read of the same memory operand this completes that access. */
   write(operand: Operand, value: Value): void {
-    if (operand.kind !== 'memory') return this.setRegister(operand.ref!, operand.bits, value)
+    if (operand.kind !== 'memory') return this.setRegister(operand.ref!, operand.bits, value, 0, operand.vector)
     const opened = this.opened.get(operand)
     if (!opened) return this.store(operand.bits, this.address(), value)
     const {load, host} = opened
@@ -255,9 +293,9 @@ export class Builder {
     this.ops.push({kind: 'get-register', ref, bits, offset, out: out.id})
     return out
   }
-  setRegister(ref: RegisterRef, bits: number, value: Value, offset = 0): void {
+  setRegister(ref: RegisterRef, bits: number, value: Value, offset = 0, vector = false): void {
     if (value.bits !== bits) throw new Error(`bug: ${value.bits}-bit value into ${bits} bits`)
-    this.ops.push({kind: 'set-register', ref, bits, offset, value: value.id})
+    this.ops.push({kind: 'set-register', ref, bits, offset, value: value.id, ...(vector ? {vector} : {})})
   }
   /** A general register by name, at any width. */
   gpr(name: keyof typeof Gpr, bits: number): Value {
@@ -308,6 +346,36 @@ export class Builder {
   store(bits: number, address: Value, value: Value): void {
     if (value.bits !== bits) throw new Error(`bug: ${value.bits}-bit value into ${bits} bits of memory`)
     this.ops.push({kind: 'store', access: storeOf(bits), bytes: bits / 8, address: address.id, value: value.id})
+  }
+
+  /** The memory operand's linear address moved by an offset: the effective address wraps at the address size, then the segment base. */
+  addressPlus(offset: Value): Value {
+    const {addressBits} = this.variant
+    if (addressBits === 64) return this.add(this.address(), offset)
+    const mask = this.constant(64, addressBits === 32 ? 0xffffffffn : 0xffffn)
+    const effective = this.and(this.add(this.address(false), offset), mask)
+    return this.add(this.subtract(this.address(), this.address(false)), effective)
+  }
+
+  /** One read-modify-write access at a computed address. */
+  modify(bits: number, address: Value, writes: boolean): {value: Value; write(value: Value): void} {
+    const out = this.load(bits, address)
+    const load = this.ops.at(-1)
+    const {locked} = this.variant
+    if (writes && load?.kind === 'load') load.host = this.value('i32', 32).id
+    const host = load?.kind === 'load' ? load.host : undefined
+    return {
+      value: out,
+      write: value => {
+        if (host === undefined) throw new Error('bug: write of a read-only access')
+        this.ops.push({kind: 'store-back', access: storeOf(bits), bytes: bits / 8, host, old: out.id, value: value.id, locked})
+      },
+    }
+  }
+
+  /** Offset of the scratch area, for handing values to slow paths. */
+  get scratch(): number {
+    return state.scratch
   }
 
   // ---- flags ----

@@ -27,7 +27,7 @@ export type Op =
   /** `bits` of the register at ref + offset; 8, 16, 32 zero-extend. */
   | {kind: 'get-register'; ref: RegisterRef; bits: number; offset: number; out: ValueId}
   /** Writes `bits`; a 32-bit write to a general register clears its upper half, 8 and 16 keep the rest. */
-  | {kind: 'set-register'; ref: RegisterRef; bits: number; offset: number; value: ValueId}
+  | {kind: 'set-register'; ref: RegisterRef; bits: number; offset: number; value: ValueId; vector?: boolean}
   /** Plain access to vCPU state that is no general register, and to the scratch area. */
   | {kind: 'get-state'; access: MemoryOp; offset: number; out: ValueId}
   | {kind: 'set-state'; access: MemoryOp; offset: number; value: ValueId}
@@ -71,9 +71,18 @@ export type Op =
 export interface Template {
   readonly ops: readonly Op[]
   readonly types: readonly WasmType[]
+  /** The operation that defines each value. */
+  readonly definitions: readonly (Op | undefined)[]
   readonly uses: readonly number[]
   /** True where the value can be computed at its only use instead of at its definition. */
   readonly inline: readonly boolean[]
+  readonly readsFlags: boolean
+  /** Flags are set on every path through the template. */
+  readonly setsFlags: boolean
+  /** Flags are set on some paths only: they must then live in memory. */
+  readonly maySetFlags: boolean
+  /** Some operation can leave the instruction early, with the flags it found. */
+  readonly canFault: boolean
   /** The template ends its basic block (jump, branch, system call that may move RIP, fault). */
   readonly endsBlock: boolean
 }

@@ -69,7 +69,29 @@ export function finish(recorded: readonly Op[], types: readonly WasmType[], ends
   const ops = dropUnused(recorded, types.length)
   const uses = new Array<number>(types.length).fill(0)
   for (const op of ops) for (const value of inputs(op)) uses[value]++
-  return {ops, types, uses, inline: findInline(ops, uses), endsBlock}
+  const definitions = new Array<Op | undefined>(types.length).fill(undefined)
+  for (const op of ops) if ('out' in op && op.out !== undefined) definitions[op.out] = op
+  return {ops, types, uses, definitions, inline: findInline(ops, uses), endsBlock, ...flagUse(ops)}
+}
+
+/** How the operations treat the status flags. */
+function flagUse(ops: readonly Op[]): Pick<Template, 'readsFlags' | 'setsFlags' | 'maySetFlags' | 'canFault'> {
+  let depth = 0
+  let readsFlags = false
+  let setsFlags = false
+  let maySetFlags = false
+  let canFault = false
+  for (const op of ops) {
+    if (op.kind === 'if' || op.kind === 'loop') depth++
+    else if (op.kind === 'end') depth--
+    else if (op.kind === 'condition' || op.kind === 'status-flags' || op.kind === 'system') readsFlags = true
+    else if (op.kind === 'set-flags') {
+      if (depth === 0) setsFlags = true
+      else maySetFlags = true
+    }
+    if (['load', 'store', 'store-back', 'fault', 'system'].includes(op.kind)) canFault = true
+  }
+  return {readsFlags, setsFlags: setsFlags && !maySetFlags, maySetFlags, canFault}
 }
 
 function dropUnused(recorded: readonly Op[], count: number): Op[] {

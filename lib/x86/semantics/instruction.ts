@@ -26,6 +26,8 @@ export interface FormOptions {
   readonly feature?: string
   /** Fixed operand size in bits, whatever the prefixes say. */
   readonly operandBits?: number
+  /** The immediate is a shift count: a masked count of 0 is a variant of its own. */
+  readonly shiftCount?: boolean
   /** The REP prefixes mean something. */
   readonly rep?: boolean
 }

@@ -1,0 +1,124 @@
+/**
+ * Decoded code: blocks of records by the page they were decoded from. A block belongs to one page of linear memory (two when its last
+ * instruction spans pages) and to one linear address, because records hold absolute addresses. A store to a page with code drops all
+ * blocks of that page.
+ */
+import {blockHead} from './core.js'
+import {recordBytes} from './decode/record.js'
+
+export interface Block {
+  readonly ripLow: number
+  readonly ripHigh: number
+  /** Code segment size and MMU mode the block was made for. */
+  readonly mode: number
+  /** Address of its head in linear memory. */
+  readonly head: number
+  readonly instructions: number
+  readonly page: number
+  /** Byte offset of the second page, or 0. */
+  readonly secondPage: number
+  /** Byte offset of the first instruction in linear memory. */
+  readonly start: number
+  readonly usesFpu: boolean
+  /** Function-table index of its translation, 0 while there is none. */
+  translation: number
+}
+
+export class CodeCache {
+  private readonly blocks = new Map<number, Block[]>()
+  private readonly pages = new Map<number, Set<Block>>()
+  /** One byte per page of linear memory: it holds decoded code. */
+  private readonly codePages: Uint8Array
+  private next: number
+
+  constructor(
+    memoryBytes: number,
+    private readonly view: DataView,
+    private readonly areaStart: number,
+    private readonly areaEnd: number,
+    /** Called when blocks went away: jump caches must forget them. */
+    private readonly onDrop: () => void,
+    /** Called when a page gets its first block: nobody may store to it unseen. */
+    private readonly onFirstCode: (page: number) => void,
+  ) {
+    this.codePages = new Uint8Array(memoryBytes / 4096)
+    this.next = areaStart
+  }
+
+  hasCode(page: number): boolean {
+    return this.codePages[page >>> 12] !== 0
+  }
+
+  find(start: number, ripLow: number, ripHigh: number, mode: number): Block | undefined {
+    const candidates = this.blocks.get(start)
+    if (candidates === undefined) return undefined
+    for (const block of candidates) {
+      if (block.ripLow === ripLow && block.ripHigh === ripHigh && block.mode === mode) return block
+    }
+    return undefined
+  }
+
+  /** Room for a head and `instructions` records (and the end record); empties the whole cache when there is none. */
+  reserve(instructions: number): number {
+    const bytes = recordBytes * (instructions + 2)
+    if (this.next + bytes > this.areaEnd) this.clear()
+    const head = this.next
+    this.next += bytes
+    return head
+  }
+
+  add(block: Block, countdown: number): void {
+    this.view.setInt32(block.head + blockHead.countdown, countdown, true)
+    this.view.setUint32(block.head + blockHead.page, block.page, true)
+    const list = this.blocks.get(block.start)
+    if (list) list.push(block)
+    else this.blocks.set(block.start, [block])
+    this.own(block.page, block)
+    if (block.secondPage !== 0) this.own(block.secondPage, block)
+  }
+
+  private own(page: number, block: Block): void {
+    let set = this.pages.get(page)
+    if (set === undefined) {
+      set = new Set()
+      this.pages.set(page, set)
+      this.codePages[page >>> 12] = 1
+      this.onFirstCode(page)
+    }
+    set.add(block)
+  }
+
+  /** All blocks of a page. */
+  blocksOf(page: number): ReadonlySet<Block> {
+    return this.pages.get(page) ?? new Set()
+  }
+
+  /** Drops every block that has bytes in the page. */
+  invalidatePage(page: number): void {
+    const owned = this.pages.get(page)
+    if (owned === undefined) return
+    for (const block of owned) {
+      const list = this.blocks.get(block.start)
+      if (list) {
+        const rest = list.filter(other => other !== block)
+        if (rest.length > 0) this.blocks.set(block.start, rest)
+        else this.blocks.delete(block.start)
+      }
+      for (const other of [block.page, block.secondPage]) {
+        if (other === page || other === 0) continue
+        this.pages.get(other)?.delete(block)
+      }
+    }
+    this.pages.delete(page)
+    this.codePages[page >>> 12] = 0
+    this.onDrop()
+  }
+
+  clear(): void {
+    this.blocks.clear()
+    this.pages.clear()
+    this.codePages.fill(0)
+    this.next = this.areaStart
+    this.onDrop()
+  }
+}

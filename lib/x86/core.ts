@@ -1,0 +1,300 @@
+/**
+ * The core module: the dispatcher that runs blocks, and the functions that compute conditions from lazy flags. Written by hand in
+ * WebAssembly, because every guest instruction passes here or near here.
+ *
+ * Dispatcher: look RIP up in the jump cache of the current MMU mode; run the translation if there is one, else the records, one handler
+ * after the other; go on until something asks to return to the run loop. A block's head (48 bytes before its first record):
+ *
+ *   0  i32  countdown to translation      4  u32  byte offset of the page it lies in
+ */
+import {Code, Module} from '../wasm/builder.js'
+import {record, recordBytes} from './decode/record.js'
+import {FlagKind} from './flags.js'
+import {ExitReason, jumpCache, state} from './state.js'
+
+/** The block head's fields. */
+export const blockHead = {countdown: 0, page: 4} as const
+
+/** Names of the condition functions, in condition-code order. */
+export const conditionNames = Array.from({length: 16}, (_, code) => `condition${code}`)
+
+/** The module; exports `run() → void` and condition0 … condition15 `() → i32`. Imports memory, table `handlers`, global `cpu`. */
+export function coreModule(pages: number): Uint8Array<ArrayBuffer> {
+  const module = new Module(pages)
+  module.importTable('handlers')
+  const cpu = module.importGlobal('cpu', 'i32')
+  const handlerType = module.type(['i32'], ['i32'])
+  for (let code = 0; code < 16; code++) module.function(conditionNames[code], [], ['i32'], condition(code, cpu))
+  module.function('run', [], [], dispatcher(cpu, handlerType))
+  return module.bytes()
+}
+
+function dispatcher(cpuGlobal: number, handlerType: number): Code {
+  const code = new Code()
+  const cpu = code.local('i32')
+  const entry = code.local('i32')
+  const at = code.local('i32')
+  const status = code.local('i32')
+  const budget = code.local('i32')
+  const rip = code.local('i64')
+  const leave = (reason: number) => {
+    code.localGet(cpu)
+    code.i32Const(reason)
+    code.memory('i32.store', state.exitReason)
+    code.return()
+  }
+  code.globalGet(cpuGlobal)
+  code.localSet(cpu)
+  code.loop()
+  // Budget and pending work.
+  code.localGet(cpu)
+  code.localGet(cpu)
+  code.memory('i32.load', state.budget)
+  code.i32Const(1)
+  code.op('i32.sub')
+  code.localTee(budget)
+  code.memory('i32.store', state.budget)
+  code.localGet(budget)
+  code.i32Const(0)
+  code.op('i32.lt_s')
+  code.localGet(cpu)
+  code.memory('i32.atomic.load', state.pending)
+  code.op('i32.or')
+  code.if()
+  leave(ExitReason.preempt)
+  code.end()
+  // entry = cpu + cache of this mode + ((low ^ low >> 12) & 4095) * 16
+  code.localGet(cpu)
+  code.memory('i64.load', state.rip)
+  code.localTee(rip)
+  code.op('i32.wrap_i64')
+  code.localTee(entry)
+  code.localGet(entry)
+  code.i32Const(12)
+  code.op('i32.shr_u')
+  code.op('i32.xor')
+  code.i32Const(jumpCache.entries - 1)
+  code.op('i32.and')
+  code.i32Const(4)
+  code.op('i32.shl')
+  code.localGet(cpu)
+  code.memory('i32.load', state.mmuMode)
+  code.i32Const(16)
+  code.op('i32.shl')
+  code.op('i32.add')
+  code.localGet(cpu)
+  code.op('i32.add')
+  code.localTee(entry)
+  code.memory('i64.load', jumpCache.supervisor)
+  code.localGet(rip)
+  code.op('i64.ne')
+  code.if()
+  leave(ExitReason.lookup)
+  code.end()
+  // A translation?
+  code.localGet(entry)
+  code.memory('i32.load', jumpCache.supervisor + 12)
+  code.localTee(at)
+  code.if()
+  code.i32Const(0)
+  code.localGet(at)
+  code.callIndirect(handlerType)
+  code.i32Const(2)
+  code.op('i32.eq')
+  code.brIf(1)
+  code.return()
+  code.end()
+  // Records. The head counts down to translation.
+  code.localGet(entry)
+  code.memory('i32.load', jumpCache.supervisor + 8)
+  code.localTee(at)
+  code.localGet(at)
+  code.memory('i32.load', blockHead.countdown)
+  code.i32Const(1)
+  code.op('i32.sub')
+  code.localTee(budget)
+  code.memory('i32.store', blockHead.countdown)
+  code.localGet(budget)
+  code.op('i32.eqz')
+  code.if()
+  code.localGet(cpu)
+  code.localGet(at)
+  code.memory('i32.store', state.exitDetail)
+  leave(ExitReason.hot)
+  code.end()
+  code.localGet(cpu)
+  code.localGet(at)
+  code.memory('i32.load', blockHead.page)
+  code.memory('i32.store', state.currentPage)
+  code.loop()
+  code.localGet(at)
+  code.i32Const(recordBytes)
+  code.op('i32.add')
+  code.localTee(at)
+  code.localGet(at)
+  code.memory('i32.load16_u', record.handler)
+  code.callIndirect(handlerType)
+  code.localTee(status)
+  code.op('i32.eqz')
+  code.brIf(0)
+  code.end()
+  code.localGet(status)
+  code.i32Const(2)
+  code.op('i32.eq')
+  code.brIf(0)
+  code.end()
+  return code
+}
+
+/** One condition of Jcc from the lazy flags. Odd codes negate the even one before them. */
+function condition(conditionCode: number, cpuGlobal: number): Code {
+  const code = new Code()
+  const cpu = code.local('i32')
+  const kind = code.local('i32')
+  code.globalGet(cpuGlobal)
+  code.localTee(cpu)
+  code.memory('i32.load', state.flagKind)
+  code.localSet(kind)
+  const word = (field: 'flagA' | 'flagB' | 'flagR') => {
+    code.localGet(cpu)
+    code.memory('i64.load', state[field])
+  }
+  const explicitBit = (bit: number) => {
+    word('flagA')
+    code.i64Const(bit)
+    code.op('i64.shr_u')
+    code.op('i32.wrap_i64')
+    code.i32Const(1)
+    code.op('i32.and')
+  }
+  const ifExplicit = (bit: number, otherwise: () => void) => {
+    code.localGet(kind)
+    code.op('i32.eqz')
+    code.if('i32')
+    explicitBit(bit)
+    code.else()
+    otherwise()
+    code.end()
+  }
+  const zero = () =>
+    ifExplicit(6, () => {
+      word('flagR')
+      code.op('i64.eqz')
+    })
+  const sign = () =>
+    ifExplicit(7, () => {
+      word('flagR')
+      code.i64Const(0)
+      code.op('i64.lt_s')
+    })
+  const parity = () =>
+    ifExplicit(2, () => {
+      word('flagR')
+      code.i64Const(0xff)
+      code.op('i64.and')
+      code.op('i64.popcnt')
+      code.op('i32.wrap_i64')
+      code.i32Const(1)
+      code.op('i32.and')
+      code.op('i32.eqz')
+    })
+  const isKind = (...kinds: number[]) => {
+    kinds.forEach((wanted, index) => {
+      code.localGet(kind)
+      code.i32Const(wanted)
+      code.op('i32.eq')
+      if (index > 0) code.op('i32.or')
+    })
+  }
+  const negative = () => {
+    code.i64Const(0)
+    code.op('i64.lt_s')
+  }
+  const invert = () => {
+    code.i64Const(-1)
+    code.op('i64.xor')
+  }
+  const majority = (invertA: boolean) => {
+    word('flagA')
+    if (invertA) invert()
+    word('flagB')
+    code.op('i64.and')
+    word('flagA')
+    if (invertA) invert()
+    word('flagB')
+    code.op('i64.or')
+    word('flagR')
+    if (!invertA) invert()
+    code.op('i64.and')
+    code.op('i64.or')
+    negative()
+  }
+  const carry = () => {
+    isKind(FlagKind.sub, FlagKind.sbb)
+    code.if('i32')
+    majority(true)
+    code.else()
+    isKind(FlagKind.add, FlagKind.adc)
+    code.if('i32')
+    majority(false)
+    code.else()
+    // logic: 0; everything else keeps CF in bit 0 of A.
+    explicitBit(0)
+    isKind(FlagKind.logic)
+    code.op('i32.eqz')
+    code.op('i32.and')
+    code.end()
+    code.end()
+  }
+  const overflow = () => {
+    isKind(FlagKind.sub, FlagKind.sbb, FlagKind.add, FlagKind.adc)
+    code.if('i32')
+    word('flagA')
+    word('flagR')
+    code.op('i64.xor')
+    word('flagB')
+    word('flagR')
+    word('flagA')
+    isKind(FlagKind.add, FlagKind.adc)
+    code.select()
+    code.op('i64.xor')
+    code.op('i64.and')
+    negative()
+    code.else()
+    isKind(FlagKind.inc, FlagKind.dec)
+    code.if('i32')
+    word('flagR')
+    word('flagB')
+    code.op('i64.eq')
+    code.else()
+    explicitBit(11)
+    isKind(FlagKind.logic)
+    code.op('i32.eqz')
+    code.op('i32.and')
+    code.end()
+    code.end()
+  }
+  const lessThan = () => {
+    sign()
+    overflow()
+    code.op('i32.xor')
+  }
+  const either = (one: () => void, other: () => void) => {
+    one()
+    other()
+    code.op('i32.or')
+  }
+  const positive = [
+    overflow,
+    carry,
+    zero,
+    () => either(carry, zero),
+    sign,
+    parity,
+    lessThan,
+    () => either(lessThan, zero),
+  ]
+  positive[conditionCode >> 1]()
+  if (conditionCode & 1) code.op('i32.eqz')
+  return code
+}

@@ -1,0 +1,331 @@
+/**
+ * Makes guest code runnable: finds or decodes the block at RIP, creates interpreter handlers for instruction variants met for the first
+ * time, and enters what it found into the jump cache. Owns the function table that generated modules share.
+ */
+import {Code, Module} from '../wasm/builder.js'
+import type {WasmType} from '../wasm/opcodes.js'
+import {type Block, CodeCache} from './code-cache.js'
+import {conditionNames, coreModule} from './core.js'
+import {createDecoder} from './decode/decode.js'
+import type {DecodedInstruction} from './decode/instruction-record.js'
+import {recordBytes} from './decode/record.js'
+import {writeRecord} from './decode/write-record.js'
+import {offered} from './cpuid.js'
+import {materialiseFlags} from './flags.js'
+import {helperSignatures, helpers} from './helpers/index.js'
+import {Interpreter, Status} from './interpret.js'
+import {Builder} from './ir/builder.js'
+import type {Template} from './ir/op.js'
+import {jumpIndex} from './mmu/tlb.js'
+import {instructions} from './semantics/index.js'
+import {slowPathNames, slowPaths} from './slow/index.js'
+import {ExitReason, jumpCache, state} from './state.js'
+import type {Vcpu} from './vcpu.js'
+
+const maximumInstructions = 40
+const maximumHandlers = 16_384
+
+/** Imports every generated module may ask for: name → [parameters, results]. */
+const coreSignatures: Record<string, [WasmType[], WasmType[]]> = {
+  raise: [['i32', 'i32'], []],
+  slowRead: [['i32', 'i32', 'i32'], ['i32']],
+  slowModify: [['i32', 'i32', 'i32'], ['i32']],
+  slowWrite: [['i32', 'i32', 'i32'], ['i32']],
+  commit: [['i32'], ['i32']],
+  retry: [[], []],
+  system: [['i32', 'i32'], ['i32']],
+  statusFlags: [[], ['i32']],
+  ...Object.fromEntries(conditionNames.map(name => [name, [[], ['i32']]])),
+}
+
+const signatures: Record<string, [WasmType[], WasmType[]]> = {...coreSignatures, ...helperSignatures}
+
+const decode = createDecoder(instructions, offered)
+
+/** Templates by variant key: the same for every vCPU. */
+const templates = new Map<number, Template>()
+
+export class Engine {
+  readonly code: CodeCache
+  readonly table = new WebAssembly.Table({element: 'anyfunc', initial: maximumHandlers})
+  readonly imports: Record<string, WebAssembly.ExportValue>
+  readonly pages: number
+  private readonly runCore: () => void
+  /** Variant key → table index. */
+  private readonly handlers = new Map<number, number>()
+  private nextSlot = 2
+  private readonly ripBytes = new Uint8Array(15)
+  /** Where single instructions are decoded to. */
+  private readonly aloneHead: number
+
+  constructor(
+    private readonly vcpu: Vcpu,
+    area: {readonly start: number; readonly end: number},
+    private readonly translateAfter: number,
+  ) {
+    const {memory, base, tlb} = vcpu
+    this.pages = memory.bytes.length / 65536
+    this.aloneHead = area.start
+    this.code = new CodeCache(
+      memory.bytes.length,
+      memory.view,
+      area.start + recordBytes * 4,
+      area.end,
+      () => tlb.flushJumps(),
+      page => tlb.denyStores(page),
+    )
+    this.imports = {
+      memory: memory.wasm,
+      handlers: this.table,
+      cpu: new WebAssembly.Global({value: 'i32', mutable: false}, base),
+      raise: (vector: number, errorCode: number) => vcpu.access.raise(vector, errorCode),
+      slowRead: (low: number, high: number, bytes: number) => vcpu.access.read(low, high, bytes),
+      slowModify: (low: number, high: number, bytes: number) => vcpu.access.modify(low, high, bytes),
+      slowWrite: (low: number, high: number, bytes: number) => vcpu.access.write(low, high, bytes),
+      commit: (bytes: number) => vcpu.access.commit(bytes),
+      retry: () => vcpu.setU32('exitReason', ExitReason.system),
+      system: (record: number, number: number) => slowPaths[number](vcpu, record),
+      statusFlags: () => materialiseFlags(memory, base),
+      ...helpers(memory, base),
+    }
+    const core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(this.pages)), {env: this.imports as WebAssembly.ModuleImports})
+    for (const name of conditionNames) this.imports[name] = core.exports[name]
+    this.runCore = core.exports.run as () => void
+    this.table.set(1, this.instantiate([['end', endOfBlock()]]).end)
+  }
+
+  /** Runs guest code until it has a reason to stop. */
+  dispatch(): void {
+    this.runCore()
+  }
+
+  /** Makes the code at RIP known to the dispatcher. False: a fault is in state. */
+  enter(): boolean {
+    const {vcpu} = this
+    const {uint32} = vcpu.memory
+    const at = (vcpu.base + state.rip) >>> 2
+    const low = uint32[at]
+    const high = uint32[at + 1] | 0
+    const page = vcpu.access.fetchPage(low, high)
+    if (page < 0) return false
+    const mode = vcpu.u32('codeBits') | vcpu.u32('mmuMode')
+    const start = page + (low & 0xfff)
+    let block = this.code.find(start, low, high >>> 0, mode)
+    if (block !== undefined && block.secondPage !== 0 && block.secondPage !== this.secondPage(low, high)) {
+      this.code.invalidatePage(block.page)
+      block = undefined
+    }
+    if ((vcpu.u32('cr0') & 8) !== 0 && (block === undefined || block.usesFpu)) return this.stepWithoutFpu()
+    block ??= this.decodeBlock(low, high, page, mode)
+    if (block === undefined) return false
+    this.link(block)
+    return true
+  }
+
+  private link(block: Block): void {
+    const {vcpu} = this
+    const cache = block.mode & 1 ? jumpCache.user : jumpCache.supervisor
+    const entry = (vcpu.base + cache + jumpIndex(block.ripLow) * jumpCache.entryBytes) >>> 2
+    const {uint32} = vcpu.memory
+    uint32[entry] = block.ripLow
+    uint32[entry + 1] = block.ripHigh
+    uint32[entry + 2] = block.head
+    uint32[entry + 3] = block.translation
+  }
+
+  /** Byte offset of the page after RIP's, or -1. */
+  private secondPage(low: number, high: number): number {
+    const nextLow = ((low & ~0xfff) + 4096) >>> 0
+    return this.vcpu.access.fetchPage(nextLow, nextLow === 0 ? (high + 1) | 0 : high)
+  }
+
+  /** Decodes the instruction at an address whose page is known. Leaves a fault and gives undefined when there is none. */
+  private decodeAt(low: number, high: number, page: number, first: boolean): (DecodedInstruction & {secondPage: number}) | undefined {
+    const {vcpu} = this
+    const {bytes} = vcpu.memory
+    const bits = vcpu.u32('codeBits') as 64 | 32 | 16
+    const rip = (BigInt(high >>> 0) << 32n) | BigInt(low)
+    const available = 4096 - (low & 0xfff)
+    const start = page + (low & 0xfff)
+    let decoded = decode(available >= 15 ? bytes : bytes.subarray(0, page + 4096), start, rip, bits)
+    let secondPage = 0
+    if (decoded === 'more-bytes') {
+      if (!first) return undefined
+      secondPage = this.secondPage(low, high)
+      if (secondPage < 0) return undefined
+      this.ripBytes.set(bytes.subarray(start, start + available))
+      this.ripBytes.set(bytes.subarray(secondPage, secondPage + 15 - available), available)
+      decoded = decode(this.ripBytes, 0, rip, bits)
+    }
+    if (typeof decoded === 'string') {
+      if (first) vcpu.raise(decoded === 'too-long' ? {vector: 13, errorCode: 0} : {vector: 6})
+      return undefined
+    }
+    return Object.assign(decoded, {secondPage})
+  }
+
+  private decodeBlock(low: number, high: number, page: number, mode: number): Block | undefined {
+    const list: (DecodedInstruction & {secondPage: number})[] = []
+    let at = low
+    while (list.length < maximumInstructions) {
+      const decoded = this.decodeAt(at, high, page, list.length === 0)
+      if (decoded === undefined) {
+        if (list.length === 0) return undefined
+        break
+      }
+      list.push(decoded)
+      at = (at + decoded.length) >>> 0
+      if (this.template(decoded).endsBlock || decoded.secondPage !== 0 || (at & ~0xfff) >>> 0 !== (low & ~0xfff) >>> 0) break
+    }
+    const head = this.code.reserve(list.length)
+    this.writeRecords(head, list, low, high)
+    const block: Block = {
+      ripLow: low,
+      ripHigh: high >>> 0,
+      mode,
+      head,
+      instructions: list.length,
+      page,
+      secondPage: list.at(-1)!.secondPage,
+      start: page + (low & 0xfff),
+      usesFpu: list.some(usesFpu),
+      translation: 0,
+    }
+    this.code.add(block, Number.isFinite(this.translateAfter) ? this.translateAfter : 0)
+    return block
+  }
+
+  private writeRecords(head: number, list: readonly DecodedInstruction[], low: number, high: number): void {
+    const {view} = this.vcpu.memory
+    this.makeHandlers(list)
+    let rip = (BigInt(high >>> 0) << 32n) | BigInt(low)
+    let at = head
+    for (const decoded of list) {
+      at += recordBytes
+      writeRecord(view, at, decoded, rip, this.handlers.get(decoded.variantKey)!)
+      rip += BigInt(decoded.length)
+    }
+    at += recordBytes
+    view.setUint16(at, 1, true)
+    view.setBigUint64(at + 32, BigInt.asUintN(64, rip), true)
+  }
+
+  /** The template of an instruction's variant, recorded on first use. */
+  template(decoded: DecodedInstruction): Template {
+    let template = templates.get(decoded.variantKey)
+    if (template === undefined) {
+      const builder = new Builder(decoded.variant)
+      decoded.instruction.execute(builder, ...decoded.operands)
+      template = builder.finish()
+      templates.set(decoded.variantKey, template)
+    }
+    return template
+  }
+
+  private makeHandlers(list: readonly DecodedInstruction[]): void {
+    const missing = new Map<number, DecodedInstruction>()
+    for (const decoded of list) if (!this.handlers.has(decoded.variantKey)) missing.set(decoded.variantKey, decoded)
+    if (missing.size === 0) return
+    const exports = this.instantiate(
+      [...missing].map(([key, decoded]) => [
+        `h${key}`,
+        (imports, cpu) => {
+          const code = new Code(['i32'])
+          const interpreter = new Interpreter(code, imports, cpu)
+          interpreter.variant = decoded.variant
+          interpreter.systemNumber = slowPathNumber
+          interpreter.handler(this.template(decoded))
+          return code
+        },
+      ]),
+    )
+    for (const key of missing.keys()) {
+      const slot = this.nextSlot++
+      this.table.set(slot, exports[`h${key}`])
+      this.handlers.set(key, slot)
+    }
+  }
+
+  /** One module of functions `(i32) → i32`, with just the imports they use. */
+  instantiate(functions: [name: string, write: (imports: (name: string) => number, cpuGlobal: number) => Code][]): Record<string, () => void> {
+    const module = new Module(this.pages)
+    module.importTable('handlers')
+    const cpuGlobal = module.importGlobal('cpu', 'i32')
+    const known = new Map<string, number>()
+    const imports = (name: string) => {
+      let index = known.get(name)
+      if (index === undefined) {
+        const signature = signatures[name]
+        if (signature === undefined) throw new Error(`bug: no helper ${name}`)
+        index = module.import(name, ...signature)
+        known.set(name, index)
+      }
+      return index
+    }
+    const bodies = functions.map(([name, write]) => [name, write(imports, cpuGlobal)] as const)
+    for (const [name, code] of bodies) module.function(name, ['i32'], ['i32'], code)
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), {env: this.imports as WebAssembly.ModuleImports})
+    return instance.exports as Record<string, () => void>
+  }
+
+  /** Runs the instruction at RIP alone, from a record nobody keeps. False: a fault is in state. */
+  stepAlone(): boolean {
+    const {vcpu} = this
+    const at = (vcpu.base + state.rip) >>> 2
+    const low = vcpu.memory.uint32[at]
+    const high = vcpu.memory.uint32[at + 1] | 0
+    const page = vcpu.access.fetchPage(low, high)
+    if (page < 0) return false
+    const decoded = this.decodeAt(low, high, page, true)
+    if (decoded === undefined) return false
+    if ((vcpu.u32('cr0') & 8) !== 0 && usesFpu(decoded)) {
+      vcpu.raise({vector: 7})
+      return false
+    }
+    this.writeRecords(this.aloneHead, [decoded], low, high)
+    vcpu.access.allowOwnPage = true
+    const record = this.aloneHead + recordBytes
+    let status = (this.table.get(this.handlers.get(decoded.variantKey)!) as (record: number) => number)(record)
+    vcpu.access.allowOwnPage = false
+    if (status === Status.next) status = (this.table.get(1) as (record: number) => number)(record + recordBytes)
+    if (status === Status.blockEnd) return true
+    const fault = vcpu.u32('exitReason') === ExitReason.fault
+    vcpu.setU32('exitReason', ExitReason.none)
+    return !fault
+  }
+
+  /** While CR0.TS is set code runs one instruction at a time, so that #NM comes at the right one. */
+  private stepWithoutFpu(): boolean {
+    return this.stepAlone()
+  }
+
+  /** A block has run often enough to be translated. */
+  hot(_head: number): void {
+    // Replaced by the translator.
+  }
+}
+
+function slowPathNumber(name: string): number {
+  const number = slowPathNames.indexOf(name)
+  if (number < 0) throw new Error(`bug: no slow path ${name}`)
+  return number
+}
+
+/** The record after a block's last instruction: RIP = its own address, block ended. */
+function endOfBlock(): (imports: (name: string) => number, cpuGlobal: number) => Code {
+  return (_imports, cpuGlobal) => {
+    const code = new Code(['i32'])
+    code.globalGet(cpuGlobal)
+    code.localGet(0)
+    code.memory('i64.load', 32)
+    code.memory('i64.store', state.rip)
+    code.i32Const(Status.blockEnd)
+    return code
+  }
+}
+
+/** The instruction touches x87, MMX or SSE state, which CR0.TS guards. */
+function usesFpu(decoded: DecodedInstruction): boolean {
+  const {feature} = decoded.form.options
+  return feature !== undefined && /^(x87|mmx|fxsr|sse|ssse|aes|pclmul|sha)/.test(feature)
+}

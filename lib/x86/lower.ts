@@ -1,0 +1,359 @@
+/**
+ * Template → WebAssembly, the part both tiers share: values become locals or are computed at their use, guest memory goes through the
+ * inline TLB probe, structured control maps one to one. A tier says where registers, immediates and flags live and how an
+ * instruction is left early.
+ *
+ * The probe: entry = TLB + (address >> 12 & 1023) * 16; hit when tag ^ address <= 4096 - bytes, which also proves that the access stays
+ * inside its page. A miss calls TypeScript (mmu/access.ts), which fills the TLB, copies a page-crossing operand, or faults.
+ */
+import type {Code, MemoryOp} from '../wasm/builder.js'
+import type {WasmType} from '../wasm/opcodes.js'
+import type {Op, Template, ValueId} from './ir/op.js'
+import {state} from './state.js'
+
+/** Imported functions by name → index in the module being written. */
+export type Imports = (name: string) => number
+
+export abstract class Lowering {
+  protected template!: Template
+  private readonly localOf: number[] = []
+  private readonly variableOf: number[] = []
+  private readonly free: Record<WasmType, number[]> = {i32: [], i64: [], f32: [], f64: [], v128: []}
+  private readonly taken: [WasmType, number][] = []
+  /** Structured blocks open inside the current template. */
+  protected depth = 0
+
+  constructor(
+    protected readonly code: Code,
+    /** Index of the local that holds the vCPU area's address. */
+    protected readonly cpu: number,
+    protected readonly imports: Imports,
+  ) {}
+
+  /** Writes the whole template. */
+  protected lower(template: Template): void {
+    this.template = template
+    for (const op of template.ops) this.statement(op)
+    for (const [type, local] of this.taken) this.free[type].push(local)
+    this.taken.length = 0
+  }
+
+  /** A local for the rest of this template. */
+  protected temporary(type: WasmType): number {
+    const local = this.free[type].pop() ?? this.code.local(type)
+    this.taken.push([type, local])
+    return local
+  }
+
+  // ---- what a tier decides ----
+
+  protected abstract getRegister(op: Op & {kind: 'get-register'}): void
+  protected abstract setRegister(op: Op & {kind: 'set-register'}): void
+  protected abstract registerAddress(op: Op & {kind: 'register-address'}): void
+  protected abstract immediate(): void
+  protected abstract rip(next: boolean): void
+  protected abstract address(segment: boolean): void
+  protected abstract setFlags(op: Op & {kind: 'set-flags'}): void
+  protected abstract condition(code: number): void
+  protected abstract statusFlags(): void
+  protected abstract jump(op: Op & {kind: 'jump'}): void
+  protected abstract branch(op: Op & {kind: 'branch'}): void
+  protected abstract system(name: string): void
+  /** Pushes the address of the TLB in use for reads or writes minus nothing: base to which the entry offset is added. */
+  protected abstract tlbBase(write: boolean): void
+  /** Offset to add in the load instruction after tlbBase. */
+  protected abstract tlbOffset(write: boolean): number
+  /** Leaves the instruction: an exit reason is already in state. */
+  protected abstract exit(): void
+  /** True when the operation is cheaper to repeat than to keep in a local. */
+  protected abstract repeatable(op: Op): boolean
+
+  // ---- values ----
+
+  /** Pushes a value. */
+  protected push(value: ValueId): void {
+    const op = this.template.definitions[value]
+    if (op && (this.template.inline[value] || this.repeatable(op))) return this.define(op)
+    this.code.localGet(this.localOf[value])
+  }
+
+  /** Pushes what a value-defining operation computes. */
+  private define(op: Op): void {
+    const {code} = this
+    switch (op.kind) {
+      case 'pure':
+        for (const arg of op.args) this.push(arg)
+        code.opcode(op.code)
+        if (op.lanes) for (const lane of op.lanes) code.byte(lane)
+        return
+      case 'const': {
+        const type = this.template.types[op.out]
+        if (type === 'v128') return code.v128Const(op.value as Uint8Array)
+        return type === 'i64' ? code.i64Const(op.value as number | bigint) : code.i32Const(Number(op.value))
+      }
+      case 'immediate':
+        return this.immediate()
+      case 'rip':
+        return this.rip(op.next)
+      case 'get-register':
+        return this.getRegister(op)
+      case 'register-address':
+        return this.registerAddress(op)
+      case 'get-state':
+        code.localGet(this.cpu)
+        return code.memory(op.access, op.offset)
+      case 'address':
+        return this.address(op.segment)
+      case 'condition':
+        return this.condition(op.code)
+      case 'status-flags':
+        return this.statusFlags()
+      case 'get-variable':
+        return code.localGet(this.variableOf[op.variable])
+      default:
+        throw new Error(`bug: ${op.kind} defines no value`)
+    }
+  }
+
+  private keep(value: ValueId): void {
+    const local = this.temporary(this.template.types[value])
+    this.localOf[value] = local
+    this.code.localSet(local)
+  }
+
+  // ---- statements ----
+
+  private statement(op: Op): void {
+    const {code} = this
+    switch (op.kind) {
+      case 'set-register':
+        return this.setRegister(op)
+      case 'set-state':
+        code.localGet(this.cpu)
+        this.push(op.value)
+        return code.memory(op.access, op.offset)
+      case 'load':
+        return this.load(op)
+      case 'store':
+        return this.store(op)
+      case 'store-back':
+        return this.storeBack(op)
+      case 'set-flags':
+        return this.setFlags(op)
+      case 'if':
+        this.push(op.condition)
+        code.if()
+        this.depth++
+        return
+      case 'else':
+        return code.else()
+      case 'loop':
+        code.loop()
+        this.depth++
+        return
+      case 'continue-if':
+        this.push(op.condition)
+        return code.brIf(0)
+      case 'end':
+        code.end()
+        this.depth--
+        return
+      case 'declare':
+        this.variableOf[op.variable] = this.temporary(op.type)
+        return
+      case 'set-variable':
+        this.push(op.value)
+        return code.localSet(this.variableOf[op.variable])
+      case 'jump':
+        return this.jump(op)
+      case 'branch':
+        return this.branch(op)
+      case 'fault':
+        code.i32Const(op.vector)
+        code.i32Const(op.errorCode ?? -1)
+        code.call(this.imports('raise'))
+        return this.exit()
+      case 'system':
+        return this.system(op.name)
+      case 'call':
+        for (const arg of op.args) this.push(arg)
+        code.call(this.imports(op.name))
+        if (op.out === undefined) return
+        if (this.template.uses[op.out] === 0) return code.drop()
+        return this.keep(op.out)
+      default:
+        if (this.template.inline[op.out] || this.template.uses[op.out] === 0 || this.repeatable(op)) return
+        this.define(op)
+        return this.keep(op.out)
+    }
+  }
+
+  // ---- guest memory ----
+
+  /** The probe; leaves the hit case's host address in `host`, running `miss` instead when there is none. */
+  private probe(address: number, bytes: number, write: boolean, host: number, miss: () => void): void {
+    const {code} = this
+    const entry = this.temporary('i32')
+    code.localGet(address)
+    code.op('i32.wrap_i64')
+    code.i32Const(8)
+    code.op('i32.shr_u')
+    code.i32Const(0x3ff0)
+    code.op('i32.and')
+    this.tlbBase(write)
+    code.op('i32.add')
+    code.localTee(entry)
+    code.memory('i64.load', this.tlbOffset(write))
+    code.localGet(address)
+    code.op('i64.xor')
+    code.i64Const(4096 - bytes)
+    code.op('i64.gt_u')
+    code.if()
+    this.depth++
+    miss()
+    code.else()
+    code.localGet(address)
+    code.op('i32.wrap_i64')
+    code.localGet(entry)
+    code.memory('i32.load', this.tlbOffset(write) + 8)
+    code.op('i32.add')
+    code.localSet(host)
+    code.end()
+    this.depth--
+  }
+
+  private addressLocal(value: ValueId): number {
+    const local = this.temporary('i64')
+    this.push(value)
+    this.code.localSet(local)
+    return local
+  }
+
+  private pushHalves(address: number, bytes: number): void {
+    const {code} = this
+    code.localGet(address)
+    code.op('i32.wrap_i64')
+    code.localGet(address)
+    code.i64Const(32)
+    code.op('i64.shr_u')
+    code.op('i32.wrap_i64')
+    code.i32Const(bytes)
+  }
+
+  private exitIf(): void {
+    this.code.if()
+    this.depth++
+    this.exit()
+    this.code.end()
+    this.depth--
+  }
+
+  private load(op: Op & {kind: 'load'}): void {
+    const {code} = this
+    const address = this.addressLocal(op.address)
+    const host = this.temporary('i32')
+    const write = op.host !== undefined
+    this.probe(address, op.bytes, write, host, () => {
+      this.pushHalves(address, op.bytes)
+      code.call(this.imports(write ? 'slowModify' : 'slowRead'))
+      code.localTee(host)
+      code.op('i32.eqz')
+      this.exitIf()
+    })
+    code.localGet(host)
+    code.memory(op.access)
+    this.keep(op.out)
+    if (op.host !== undefined) this.localOf[op.host] = host
+  }
+
+  private store(op: Op & {kind: 'store'}): void {
+    const {code} = this
+    const address = this.addressLocal(op.address)
+    const host = this.temporary('i32')
+    const value = this.temporary(this.template.types[op.value])
+    this.push(op.value)
+    code.localSet(value)
+    this.probe(address, op.bytes, true, host, () => {
+      code.localGet(this.cpu)
+      code.localGet(value)
+      code.memory(op.access, state.scratch)
+      this.pushHalves(address, op.bytes)
+      code.call(this.imports('slowWrite'))
+      this.exitIf()
+      // The slow path has stored; the common store below then repeats it into scratch.
+      code.localGet(this.cpu)
+      code.i32Const(state.scratch)
+      code.op('i32.add')
+      code.localSet(host)
+    })
+    code.localGet(host)
+    code.localGet(value)
+    code.memory(op.access)
+  }
+
+  private storeBack(op: Op & {kind: 'store-back'}): void {
+    const {code} = this
+    const host = this.localOf[op.host]
+    const value = this.temporary(this.template.types[op.value])
+    this.push(op.value)
+    code.localSet(value)
+    if (op.locked && op.bytes <= 8) this.exchange(op, host, value)
+    else {
+      code.localGet(host)
+      code.localGet(value)
+      code.memory(op.access)
+    }
+    code.localGet(host)
+    code.localGet(this.cpu)
+    code.i32Const(state.crossing)
+    code.op('i32.add')
+    code.op('i32.eq')
+    code.if()
+    this.depth++
+    code.i32Const(op.bytes)
+    code.call(this.imports('commit'))
+    this.exitIf()
+    code.end()
+    this.depth--
+  }
+
+  /** LOCK: stores only if memory still holds the old value; otherwise the whole instruction runs again. */
+  private exchange(op: Op & {kind: 'store-back'}, host: number, value: number): void {
+    const {code} = this
+    const names: Record<number, [MemoryOp, string]> = {
+      1: ['i32.atomic.rmw8.cmpxchg_u', 'i32.ne'],
+      2: ['i32.atomic.rmw16.cmpxchg_u', 'i32.ne'],
+      4: ['i32.atomic.rmw.cmpxchg', 'i32.ne'],
+      8: ['i64.atomic.rmw.cmpxchg', 'i64.ne'],
+    }
+    const [access, differs] = names[op.bytes]
+    if (op.bytes > 1) {
+      code.localGet(host)
+      code.i32Const(op.bytes - 1)
+      code.op('i32.and')
+      code.if()
+      this.depth++
+      // An unaligned operand cannot be exchanged atomically; one vCPU thread alone reaches it.
+      code.localGet(host)
+      code.localGet(value)
+      code.memory(op.access)
+      code.else()
+    }
+    code.localGet(host)
+    this.push(op.old)
+    code.localGet(value)
+    code.memory(access)
+    this.push(op.old)
+    code.op(differs)
+    code.if()
+    this.depth++
+    code.call(this.imports('retry'))
+    this.exit()
+    code.end()
+    this.depth--
+    if (op.bytes > 1) {
+      code.end()
+      this.depth--
+    }
+  }
+}

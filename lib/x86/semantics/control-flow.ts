@@ -1,0 +1,160 @@
+/**
+ * JMP Jcc CALL RET LOOP JRCXZ, ENTER LEAVE, NOP, and the far transfers (slow paths).
+ *
+ * Source: SDM vol. 2.
+ */
+import type {Builder, Operand, Value} from '../ir/builder.js'
+import {state} from '../state.js'
+import {form, type FormOptions, type Instruction, instruction} from './instruction.js'
+import {conditionSuffixes, moveStack, push, stackAddress} from './moves.js'
+
+const near: FormOptions = {size64: 'forced'}
+
+/** A branch target at the width of the instruction pointer. */
+function target(s: Builder, value: Value): Value {
+  return s.zeroExtend(s.resize(value, s.variant.operandBits), 64)
+}
+
+const jmp = instruction('JMP', {
+  source: 'SDM vol. 2A JMP',
+  forms: [form('E9', 'Jz', near), form('EB', 'Jb', near)],
+  execute(s, destination) {
+    s.jump(s.read({...destination, bits: 64}))
+  },
+})
+
+const jmpIndirect = instruction('JMP', {
+  source: 'SDM vol. 2A JMP',
+  forms: [form('FF /4', 'Ev', near)],
+  execute(s, destination) {
+    s.jump(target(s, s.read(destination)))
+  },
+})
+
+const call = instruction('CALL', {
+  source: 'SDM vol. 2A CALL',
+  forms: [form('E8', 'Jz', near)],
+  execute(s, destination) {
+    push(s, s.resize(s.nextRip(), s.variant.operandBits))
+    s.jump(s.read({...destination, bits: 64}), {call: true})
+  },
+})
+
+const callIndirect = instruction('CALL', {
+  source: 'SDM vol. 2A CALL',
+  forms: [form('FF /2', 'Ev', near)],
+  execute(s, destination) {
+    const to = s.hold(target(s, s.read(destination)))
+    push(s, s.resize(s.nextRip(), s.variant.operandBits))
+    s.jump(to, {call: true})
+  },
+})
+
+const ret = instruction('RET', {
+  source: 'SDM vol. 2B RET',
+  forms: [form('C3', near), form('C2', 'Iw', near)],
+  execute(s, extra?: Operand) {
+    const {operandBits} = s.variant
+    const to = s.load(operandBits, stackAddress(s, 0))
+    if (extra === undefined) moveStack(s, operandBits / 8)
+    else {
+      const pop = s.add(s.resize(s.read(extra), s.stackBits), s.constant(s.stackBits, operandBits / 8))
+      s.setGpr('rsp', s.add(s.gpr('rsp', s.stackBits), pop))
+    }
+    s.jump(target(s, to), {return: true})
+  },
+})
+
+const conditionalJumps: Instruction[] = conditionSuffixes.map((suffix, code) =>
+  instruction(`J${suffix}`, {
+    source: 'SDM vol. 2A Jcc',
+    forms: [
+      form((0x70 + code).toString(16).toUpperCase(), 'Jb', near),
+      form(`0F ${(0x80 + code).toString(16).toUpperCase()}`, 'Jz', near),
+    ],
+    execute: s => s.branch(s.condition(code)),
+  }),
+)
+
+/** LOOP counts rCX of the address size down; LOOPE and LOOPNE also look at ZF. */
+function loop(zeroFlag: boolean | undefined) {
+  return (s: Builder) => {
+    const bits = s.variant.addressBits
+    const count = s.hold(s.subtract(s.gpr('rcx', bits), s.constant(bits, 1)))
+    const more = s.notEqual(count, s.constant(bits, 0))
+    const condition = zeroFlag === undefined ? more : s.and(more, s.condition(zeroFlag ? 4 : 5))
+    const held = s.hold(condition)
+    s.setGpr('rcx', count)
+    s.branch(held)
+  }
+}
+
+const loops: Instruction[] = [
+  instruction('LOOPNE', {source: 'SDM vol. 2A LOOP/LOOPcc', forms: [form('E0', 'Jb', near)], execute: loop(false)}),
+  instruction('LOOPE', {source: 'SDM vol. 2A LOOP/LOOPcc', forms: [form('E1', 'Jb', near)], execute: loop(true)}),
+  instruction('LOOP', {source: 'SDM vol. 2A LOOP/LOOPcc', forms: [form('E2', 'Jb', near)], execute: loop(undefined)}),
+  instruction('JRCXZ', {
+    source: 'SDM vol. 2A Jcc',
+    forms: [form('E3', 'Jb', near)],
+    execute: s => s.branch(s.isZero(s.gpr('rcx', s.variant.addressBits))),
+  }),
+]
+
+const leave = instruction('LEAVE', {
+  source: 'SDM vol. 2A ENTER, LEAVE',
+  forms: [form('C9', {size64: 'default'})],
+  execute(s) {
+    const {operandBits} = s.variant
+    const {stackBits} = s
+    const frame = s.gpr('rbp', stackBits)
+    let address = s.zeroExtend(frame, 64)
+    if (!s.long) address = s.and(s.add(address, s.state('i64.load', state.segmentBase + 16)), s.constant(64, 0xffffffffn))
+    const saved = s.load(operandBits, address)
+    s.setGpr('rsp', s.add(s.gpr('rbp', stackBits), s.constant(stackBits, operandBits / 8)))
+    s.setGpr('rbp', saved)
+  },
+})
+
+const nothing = (): void => {}
+
+/** Instructions that change nothing a program can see. */
+const hints: Instruction[] = [
+  instruction('NOP', {source: 'SDM vol. 2B NOP', forms: [form('0F 1F /0', 'Ev'), form('0F 1F /r', 'Ev')], execute: nothing}),
+  instruction('PAUSE', {source: 'SDM vol. 2B PAUSE', forms: [form('F3 90')], execute: nothing}),
+  instruction('PREFETCH', {
+    source: 'SDM vol. 2B PREFETCHh, PREFETCHW',
+    forms: [form('0F 0D /r', 'M'), form('0F 18 /r', 'Ev')],
+    execute: nothing,
+  }),
+  ...['19', '1A', '1B', '1C', '1D', '1E'].map(encoding =>
+    instruction('NOP', {source: 'SDM vol. 2D table A-3, reserved NOPs', forms: [form(`0F ${encoding} /r`, 'Ev')], execute: nothing}),
+  ),
+]
+
+/** Far transfers and other block ends that only the slow paths know. */
+function slow(mnemonic: string, source: string, name: string, ...forms: ReturnType<typeof form>[]): Instruction {
+  return instruction(mnemonic, {source, forms, execute: s => s.system(name, true)})
+}
+
+export const controlFlow: Instruction[] = [
+  jmp,
+  jmpIndirect,
+  call,
+  callIndirect,
+  ret,
+  ...conditionalJumps,
+  ...loops,
+  leave,
+  ...hints,
+  slow('ENTER', 'SDM vol. 2A ENTER', 'enter', form('C8', 'Iw', 'Ib', {size64: 'default'})),
+  slow('RETF', 'SDM vol. 2B RET', 'far-return', form('CB'), form('CA', 'Iw')),
+  slow('JMP far', 'SDM vol. 2A JMP', 'far-jump', form('EA', 'Ap', {long: 'no'}), form('FF /5', 'Mp')),
+  slow('CALL far', 'SDM vol. 2A CALL', 'far-call', form('9A', 'Ap', {long: 'no'}), form('FF /3', 'Mp')),
+  slow('IRET', 'SDM vol. 2A IRET/IRETD/IRETQ', 'iret', form('CF')),
+  slow('INT3', 'SDM vol. 2A INT n/INTO/INT3', 'int3', form('CC')),
+  slow('INT', 'SDM vol. 2A INT n/INTO/INT3', 'int', form('CD', 'Ib')),
+  slow('INTO', 'SDM vol. 2A INT n/INTO/INT3', 'into', form('CE', {long: 'no'})),
+  slow('BOUND', 'SDM vol. 2A BOUND', 'bound', form('62 /r', 'Gv', 'Ma', {long: 'no'})),
+  slow('SYSCALL', 'SDM vol. 2B SYSCALL', 'syscall', form('0F 05')),
+  slow('SYSENTER', 'SDM vol. 2B SYSENTER', 'sysenter', form('0F 34')),
+]

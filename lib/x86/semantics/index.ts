@@ -1,0 +1,23 @@
+/**
+ * The list of families: every instruction the processor knows.
+ */
+import {bits} from './bits.js'
+import {controlFlow} from './control-flow.js'
+import type {Instruction} from './instruction.js'
+import {integerAlu} from './integer-alu.js'
+import {moves} from './moves.js'
+import {multiplyDivide} from './multiply-divide.js'
+import {shifts} from './shifts.js'
+import {strings} from './strings.js'
+import {system} from './system.js'
+
+export const instructions: Instruction[] = [
+  ...moves,
+  ...integerAlu,
+  ...multiplyDivide,
+  ...shifts,
+  ...bits,
+  ...controlFlow,
+  ...strings,
+  ...system,
+]

@@ -1,0 +1,200 @@
+/**
+ * One vCPU: its registers, its MMU, its code, and the run loop. Generated code runs until it needs TypeScript: unknown code, a fault, used-up
+ * budget, a hot block. The world around (hypercalls, descriptors, page-table roots, time) is the Platform's.
+ *
+ *   run() ── dispatcher ──► handlers / translations
+ *     ▲                        │ exitReason
+ *     └── lookup, fault, preempt, hot, smc ◄─┘
+ */
+import {Engine} from './engine.js'
+import type {LinearMemory} from './memory.js'
+import {GuestAccess} from './mmu/access.js'
+import {Tlb} from './mmu/tlb.js'
+import type {Fault, Outcome, Platform} from './platform.js'
+import {Registers} from './registers.js'
+import {loadSegment} from './slow/segments.js'
+import {ExitReason, Segment, state} from './state.js'
+
+/** Block transitions between two looks at the clock. */
+const budgetPerRun = 20_000
+
+export interface VcpuOptions {
+  readonly memory: LinearMemory
+  /** Byte offset of the vCPU area. */
+  readonly base: number
+  readonly id: number
+  readonly platform: Platform
+  /** Linear memory for decoded records. */
+  readonly recordArea: {readonly start: number; readonly end: number}
+  readonly random: (bytes: Uint8Array) => void
+  /** Executions of a block before it is translated; Infinity interprets for ever. */
+  readonly translateAfter?: number
+}
+
+export class Vcpu extends Registers {
+  readonly id: number
+  readonly platform: Platform
+  readonly tlb: Tlb
+  readonly access: GuestAccess
+  readonly engine: Engine
+  readonly random: (bytes: Uint8Array) => void
+
+  constructor(options: VcpuOptions) {
+    super(options.memory, options.base)
+    this.id = options.id
+    this.platform = options.platform
+    this.random = options.random
+    this.tlb = new Tlb(options.memory, options.base)
+    this.access = new GuestAccess(this)
+    this.engine = new Engine(this, options.recordArea, options.translateAfter ?? Number.POSITIVE_INFINITY)
+  }
+
+  get code() {
+    return this.engine.code
+  }
+
+  /** Runs the guest until `pending` work, the budget or a stop asks to look around. The caller loops. */
+  run(): void {
+    this.setU32('budget', budgetPerRun)
+    for (;;) {
+      this.engine.dispatch()
+      const reason = this.u32('exitReason')
+      this.setU32('exitReason', ExitReason.none)
+      switch (reason) {
+        case ExitReason.preempt:
+          return
+        case ExitReason.lookup:
+          if (!this.engine.enter()) this.deliverFault()
+          break
+        case ExitReason.hot:
+          this.engine.hot(this.u32('exitDetail'))
+          break
+        case ExitReason.smc:
+          this.recoverRip()
+          if (!this.engine.stepAlone()) this.deliverFault()
+          break
+        case ExitReason.fault:
+          this.deliverFault()
+          break
+        default:
+          this.recoverRip()
+      }
+    }
+  }
+
+  /** Runs exactly one instruction (and what it raises); for tests and single-stepping. */
+  step(): void {
+    this.recoverRip()
+    if (!this.engine.stepAlone()) this.deliverFault()
+  }
+
+  /** When generated code left inside a block, RIP is in the record it was at. */
+  private recoverRip(): void {
+    const record = this.u32('record')
+    if (record === 0) return
+    this.rip = this.memory.view.getBigUint64(record + 32, true)
+    this.setU32('record', 0)
+  }
+
+  /** The exception that generated code left in state enters the guest. */
+  private deliverFault(): void {
+    this.recoverRip()
+    const vector = this.u32('faultVector')
+    if (vector === 14) this.setU64('cr2', this.u64('faultAddress'))
+    this.platform.exception(this, this.u32('faultHasError') ? {vector, errorCode: this.u32('faultErrorCode')} : {vector})
+  }
+
+  /** Leaves an exception in state, for slow paths that return Status.exit. */
+  raise(fault: Fault): void {
+    this.access.raise(fault.vector, fault.errorCode ?? -1)
+  }
+
+  /** Copies `length` bytes of guest virtual memory, with the rights of the current mode; undefined when any byte is out of reach. */
+  readBytes(linear: bigint, length: number): Uint8Array | undefined {
+    const out = new Uint8Array(length)
+    return this.eachPage(linear, length, 'read', (host, at, bytes) => out.set(this.memory.bytes.subarray(host, host + bytes), at))
+      ? out
+      : undefined
+  }
+
+  /** Writes guest virtual memory; false when any byte may not be written (then nothing was). */
+  writeBytes(linear: bigint, bytes: Uint8Array): boolean {
+    if (!this.eachPage(linear, bytes.length, 'write', () => {})) return false
+    return this.eachPage(linear, bytes.length, 'write', (host, at, count) => {
+      this.memory.bytes.set(bytes.subarray(at, at + count), host)
+      if (this.code.hasCode(host & ~0xfff)) this.code.invalidatePage((host & ~0xfff) >>> 0)
+    })
+  }
+
+  private eachPage(linear: bigint, length: number, access: 'read' | 'write', use: (host: number, at: number, bytes: number) => void): boolean {
+    let low = Number(linear & 0xffffffffn)
+    let high = Number(BigInt.asIntN(32, linear >> 32n))
+    for (let at = 0; at < length; ) {
+      const bytes = Math.min(length - at, 4096 - (low & 0xfff))
+      const host = this.access.probe(low, high, access)
+      if (host < 0) return false
+      use(host, at, bytes)
+      at += bytes
+      low += bytes
+      if (low >= 2 ** 32) {
+        low -= 2 ** 32
+        high = (high + 1) | 0
+      }
+    }
+    return true
+  }
+
+  /** Byte offset in linear memory of a guest linear address, or -1; the rest of its page follows. */
+  hostAddress(low: number, high: number, access: 'read' | 'write'): number {
+    return this.access.probe(low, high, access)
+  }
+
+  flushTlb(): void {
+    this.tlb.flush()
+    this.tlb.flushJumps()
+  }
+
+  flushTlbPage(linear: bigint): void {
+    this.tlb.flushPage(Number(linear & 0xffffffffn))
+    this.tlb.flushJumps()
+  }
+
+  /** Switches between supervisor (0) and user (1) translations. */
+  setMmuMode(mode: 0 | 1): void {
+    this.setU32('mmuMode', mode)
+  }
+
+  /** Drops cached code of a machine frame that was written behind the CPU's back. */
+  codeWritten(mfn: number): void {
+    const page = this.platform.frameAddress(mfn)
+    if (page >= 0 && this.code.hasCode(page)) this.code.invalidatePage(page)
+  }
+
+  /** Loads a segment register with all checks of the manual. Source: SDM vol. 2B MOV. */
+  loadSegment(segment: number, selector: number): Outcome {
+    return loadSegment(this, segment, selector)
+  }
+
+  /** A flat code segment without looking at any table. */
+  setCodeSegment(selector: number, bits: 64 | 32 | 16): void {
+    this.setSelector(Segment.cs, selector)
+    this.setSegmentBase(Segment.cs, 0n)
+    if (this.u32('codeBits') === bits) return
+    this.setU32('codeBits', bits)
+    this.tlb.flushJumps()
+  }
+
+  /** Status flags and the rest of RFLAGS as power-up leaves them; all registers zero. */
+  reset(): void {
+    this.memory.bytes.fill(0, this.base, this.base + state.scratch)
+    this.rflags = 2n
+    this.setU64('cr0', 0x80050033n)
+    this.setU64('cr4', 0x6a0n)
+    this.setU64('efer', 0xd01n)
+    this.setU64('xcr0', 3n)
+    this.setU32('mxcsr', 0x1f80)
+    this.setU32('codeBits', 64)
+    this.setU64('dr', 0n)
+    this.flushTlb()
+  }
+}

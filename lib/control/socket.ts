@@ -206,10 +206,14 @@ export class ControlClient {
   private readonly waiting = new Map<number, {resolve: (result: unknown) => void; reject: (error: Error) => void}>()
   private pendingConsole: {id: number; begin: (rest: Buffer) => void} | undefined
 
+  /** Resolves when the connection is gone, which the end of the domain process is. */
+  readonly closed: Promise<void>
+
   private constructor(
     private readonly socket: Socket,
     private readonly release: () => void,
   ) {
+    this.closed = new Promise(resolve => socket.once('close', () => resolve()))
     readLines(
       socket,
       (line, rest) => this.take(line, rest),

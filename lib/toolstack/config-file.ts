@@ -6,12 +6,12 @@ import {randomUUID} from 'node:crypto'
 import {readFileSync} from 'node:fs'
 import {availableParallelism} from 'node:os'
 import {resolve} from 'node:path'
-import {OperatorError} from '../base/errors.js'
 import {parseConfig, parseOverride} from './config-parser.js'
 import {type CheckedConfig, checkConfig} from './config-schema.js'
 import type {Settings} from './config-text.js'
+import {VerbatimError} from './verbatim-error.js'
 
-/** Reads, parses and checks. Errors: OperatorError (exit 3) when the file cannot be read; ConfigError. */
+/** Reads, parses and checks. Errors: VerbatimError (exit 3) when the file cannot be read; ConfigError. */
 export async function readConfigFile(path: string | undefined, overrides: readonly string[]): Promise<CheckedConfig> {
   const settings: Settings = new Map()
   if (path !== undefined) {
@@ -41,10 +41,10 @@ function readText(path: string): string {
       ENOTDIR: 'Not a directory',
     }
     const code = (cause as NodeJS.ErrnoException).code ?? ''
-    throw new OperatorError(`Failed to read config file: ${path}: ${reasons[code] ?? code}`, {exitCode: 3, cause})
+    throw new VerbatimError(`Failed to read config file: ${path}: ${reasons[code] ?? code}`, {exitCode: 3, cause})
   }
   if (bytes.includes(0)) {
-    throw new OperatorError(`Failed to read config file: ${path}: it is not a text file`, {exitCode: 3})
+    throw new VerbatimError(`Failed to read config file: ${path}: it is not a text file`, {exitCode: 3})
   }
   return bytes.toString('utf8')
 }

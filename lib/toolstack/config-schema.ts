@@ -7,7 +7,6 @@
  * Source: xl.cfg(5); tools/xl/xl_parse.c for the texts scripts may match.
  */
 
-import {OperatorError} from '../base/errors.js'
 import {
   type DiskConfig,
   type DomainAction,
@@ -21,6 +20,7 @@ import {ConfigError, place, type Setting, type Settings} from './config-text.js'
 import {SettingReader} from './config-values.js'
 import {parseCpuList} from './cpu-list.js'
 import {parseDisk} from './disk-spec.js'
+import {VerbatimError} from './verbatim-error.js'
 import {parseVif} from './vif-spec.js'
 
 /** What the check needs from outside. */
@@ -44,7 +44,7 @@ const kbPerMb = 1024
 const largestMemoryMb = 16 << 20 // 16 TiB, what 46 address bits leave a PV guest
 const oldSpellings = {cpu: 'cpus', cpu_cap: 'cap', bootargs: 'bootloader_args'}
 
-/** Checks a whole configuration. Errors: ConfigError; OperatorError for what is missing altogether. */
+/** Checks a whole configuration. Errors: ConfigError; VerbatimError for what is missing altogether. */
 export function checkConfig(settings: Settings, environment: SchemaEnvironment): CheckedConfig {
   const notices: string[] = []
   const refusals: ConfigError[] = []
@@ -111,7 +111,7 @@ function withOldSpellings(settings: Settings, notice: (setting: Setting, text: s
 function checkName(reader: SettingReader): string {
   const value = reader.string('name')
   if (value === undefined || value.value === '') {
-    throw new OperatorError('Domain name must be specified.', {hint: 'add a line such as name = "web1"'})
+    throw new VerbatimError('Domain name must be specified.', {hint: 'add a line such as name = "web1"'})
   }
   if (!isDomainName(value.value)) {
     throw new ConfigError(
@@ -246,7 +246,7 @@ function checkKernel(reader: SettingReader, config: DomainConfig): void {
   }
   if (config.type === 'hvm' || config.kernel !== undefined || config.image !== undefined) return
   if (config.bootloader !== undefined || reader.text('firmware') !== undefined) return
-  throw new OperatorError('Neither kernel nor bootloader specified', {
+  throw new VerbatimError('Neither kernel nor bootloader specified', {
     hint: 'add image = "debian", or kernel = "/path" and ramdisk = "/path"',
   })
 }

@@ -9,7 +9,7 @@
  *        4 | disk = [ "/srv/web1.img,raw,xvda,w", "x.img,qcow3,xvdb" ]
  *          |                                             ^^^^^
  */
-import {OperatorError} from '../base/errors.js'
+import {VerbatimError} from './verbatim-error.js'
 
 /** A text and what to call it in messages. */
 export interface SourceText {
@@ -63,7 +63,7 @@ export interface Setting {
 export type Settings = Map<string, Setting>
 
 /** A mistake in a configuration, with file, line, column, an excerpt and a caret. Its text needs no "xl:" before it. */
-export class ConfigError extends OperatorError {
+export class ConfigError extends VerbatimError {
   constructor(span: Span, message: string, hint?: string) {
     super(`${place(span)}: ${message}\n${excerpt(span)}`, {hint, exitCode: 1})
   }

@@ -1,0 +1,35 @@
+/**
+ * The list of commands, sorted as `xl help` shows them. The name is the file; a module is loaded when its command is used.
+ */
+import type {Command} from '../command.js'
+
+const modules: Record<string, () => Promise<{default: Command}>> = {
+  console: () => import('./console.js'),
+  'cpu-check': () => import('./cpu-check.js'),
+  create: () => import('./create.js'),
+  destroy: () => import('./destroy.js'),
+  dmesg: () => import('./dmesg.js'),
+  domid: () => import('./domid.js'),
+  domname: () => import('./domname.js'),
+  help: () => import('./help.js'),
+  image: () => import('./image.js'),
+  info: () => import('./info.js'),
+  list: () => import('./list.js'),
+  pause: () => import('./pause.js'),
+  reboot: () => import('./reboot.js'),
+  rename: () => import('./rename.js'),
+  shutdown: () => import('./shutdown.js'),
+  sysrq: () => import('./sysrq.js'),
+  unpause: () => import('./unpause.js'),
+  uptime: () => import('./uptime.js'),
+  'vcpu-list': () => import('./vcpu-list.js'),
+  'vm-list': () => import('./vm-list.js'),
+}
+
+/** All names, sorted. */
+export const commandNames: readonly string[] = Object.keys(modules)
+
+/** The command of that name. */
+export async function loadCommand(name: string): Promise<Command> {
+  return (await modules[name]()).default
+}

@@ -1,0 +1,101 @@
+/** `xl info`: the host, as keys and values. */
+import {cpus, hostname, machine, release, version} from 'node:os'
+import {type CommandContext, command} from '../command.js'
+
+function pairs({host}: CommandContext): [key: string, value: string | number][] {
+  const memory = host.memory()
+  const count = host.cpuCount()
+  const mhz = cpus()[0]?.speed ?? 0
+  return [
+    ['host', hostname()],
+    ['release', release()],
+    ['version', version()],
+    ['machine', machine()],
+    ['nr_cpus', count],
+    ['max_cpu_id', count - 1],
+    ['nr_nodes', 1],
+    ['cores_per_socket', count],
+    ['threads_per_core', 1],
+    ['cpu_mhz', `${mhz}.000`],
+    // Guests never see the processor of the host, so none of its capability words apply to them.
+    ['hw_caps', Array(8).fill('00000000').join(':')],
+    ['virt_caps', ' pv gnttab-v1'],
+    ['total_memory', Math.floor(memory.totalKb / 1024)],
+    ['free_memory', Math.floor(memory.freeKb / 1024)],
+    ['sharing_freed_memory', 0],
+    ['sharing_used_memory', 0],
+    ['outstanding_claims', 0],
+    ['free_cpus', 0],
+  ]
+}
+
+function hypervisorPairs(): [key: string, value: string | number][] {
+  return [
+    ['xen_major', 4],
+    ['xen_minor', 17],
+    ['xen_extra', '.0-gastwirt'],
+    ['xen_version', '4.17.0-gastwirt'],
+    ['xen_caps', 'xen-3.0-x86_64 '],
+    ['xen_scheduler', 'credit2'],
+    ['xen_pagesize', 4096],
+    ['platform_params', 'virt_start=0xffff800000000000'],
+    ['xen_changeset', ''],
+    ['xen_commandline', ''],
+    ['cc_compiler', `node ${process.version}`],
+    ['cc_compile_by', 'gastwirt'],
+    ['cc_compile_domain', ''],
+    ['cc_compile_date', ''],
+    ['build_id', ''],
+    ['xend_config_format', 4],
+  ]
+}
+
+/** The one node that all CPUs are in. */
+function numaTables(context: CommandContext): string[] {
+  const count = context.host.cpuCount()
+  const memory = context.host.memory()
+  const topology = Array.from(
+    {length: count},
+    (_, cpu) => `${String(cpu).padStart(3)}:${String(cpu).padStart(8)}       0        0`,
+  )
+  const mib = (kb: number): string => String(Math.floor(kb / 1024)).padStart(9)
+  return [
+    'cpu_topology           :',
+    'cpu:    core   socket     node',
+    ...topology,
+    'device topology        :',
+    'device           node',
+    'No device topology data available',
+    'numa_info              :',
+    'node:    memsize    memfree    distances',
+    `   0: ${mib(memory.totalKb)} ${mib(memory.freeKb)}      10`,
+  ]
+}
+
+export default command({
+  name: 'info',
+  summary: 'Get information about Xen host',
+  usage: '[options] [KEY]',
+  minimumArguments: 0,
+  maximumArguments: 1,
+  options: [['-n, --numa', 'List host NUMA topology information']],
+  async run(context) {
+    const {
+      report,
+      options,
+      arguments: [wanted],
+    } = context
+    const all = [...pairs(context), ...hypervisorPairs()]
+    if (wanted !== undefined) {
+      const found = all.filter(([key]) => key.startsWith(wanted))
+      for (const [, value] of found) report.print(String(value).trim())
+      return found.length === 0 ? 1 : 0
+    }
+    const print = ([key, value]: [string, string | number]): void =>
+      report.print(`${key.padEnd(23)}: ${String(value).trim()}`)
+    pairs(context).forEach(print)
+    if (options.numa) for (const line of numaTables(context)) report.print(line)
+    hypervisorPairs().forEach(print)
+    return 0
+  },
+})

@@ -1,0 +1,59 @@
+/** `xl vcpu-list`: what each vCPU does. */
+import {formatCpuList} from '../../toolstack/cpu-list.js'
+import {command} from '../command.js'
+import {seconds, vcpuFlags} from '../format.js'
+
+function line(
+  name: string,
+  domid: string,
+  vcpu: string,
+  cpu: string,
+  state: string,
+  time: string,
+  affinity: string,
+): string {
+  const columns = [
+    name.padEnd(32),
+    domid.padStart(5),
+    vcpu.padStart(5),
+    cpu.padStart(5),
+    state.padStart(5),
+    time.padStart(9),
+  ]
+  return `${columns.join(' ')} ${affinity}`
+}
+
+export default command({
+  name: 'vcpu-list',
+  summary: 'List the VCPUs for all/some domains',
+  usage: '[Domain, ...]',
+  minimumArguments: 0,
+  options: [],
+  async run({host, report, arguments: names}) {
+    const wanted = names.map(name => host.find(name))
+    const missing = wanted.find(({domid, record}) => record === undefined && domid !== 0)
+    const cpus = host.cpuCount()
+    report.print(line('Name', 'ID', 'VCPU', 'CPU', 'State', 'Time(s)', 'Affinity (Hard / Soft)'))
+    const isWanted = (domid: number): boolean => wanted.length === 0 || wanted.some(other => other.domid === domid)
+    if (isWanted(0)) {
+      const time = seconds(host.domain0().cpuTimeNs / cpus)
+      for (let cpu = 0; cpu < cpus; cpu++)
+        report.print(line('Domain-0', '0', `${cpu}`, `${cpu}`, cpu === 0 ? 'r--' : '-b-', time, 'all / all'))
+    }
+    for (const {name, domid, vcpus, config} of await host.statuses()) {
+      if (!isWanted(domid)) continue
+      for (const vcpu of vcpus) {
+        const hard = formatCpuList(config.cpus?.[Math.min(vcpu.id, config.cpus.length - 1)], cpus)
+        const cpu = vcpu.cpu === undefined ? '-' : String(vcpu.cpu)
+        report.print(
+          line(name, `${domid}`, `${vcpu.id}`, cpu, vcpuFlags(vcpu), seconds(vcpu.cpuTimeNs), `${hard} / all`),
+        )
+      }
+    }
+    if (missing !== undefined) {
+      report.error(`Error: Domain '${missing.domid}' does not exist.`)
+      return 1
+    }
+    return 0
+  },
+})

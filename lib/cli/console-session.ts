@@ -1,0 +1,79 @@
+/**
+ * A person at a guest's console. On a terminal the keys go to the guest as they are typed, and Ctrl-] leaves; the terminal's mode is
+ * restored however the session ends. From a pipe or a file the bytes are sent on, and at their end the output goes on until the domain
+ * ends.
+ */
+import type {Duplex} from 'node:stream'
+import type {World} from './report.js'
+
+/** How it ended: the domain closed its console, or the person left. */
+export type SessionEnd = 'ended' | 'detached'
+
+/** The character for `^]`. */
+export const standardEscape = 0x1d
+
+/** The character a text such as "^]", "^X" or "q" means; undefined for anything else. */
+export function parseEscape(text: string): number | undefined {
+  if (/^\^[@-_a-z?]$/.test(text)) return text[1] === '?' ? 0x7f : text[1].toUpperCase().charCodeAt(0) & 0x1f
+  return text.length === 1 ? text.charCodeAt(0) : undefined
+}
+
+const deadlySignals: Partial<Record<NodeJS.Signals, number>> = {SIGHUP: 129, SIGINT: 130, SIGTERM: 143}
+
+/** Joins the world's input and output with a console until one of the two ends. */
+export function runSession(
+  stream: Duplex,
+  {stdin, stdout}: World,
+  escapeCode: number = standardEscape,
+): Promise<SessionEnd> {
+  const terminal = stdin.isTTY === true && stdin.setRawMode !== undefined
+  const restore = (): void => {
+    if (terminal) stdin.setRawMode!(false)
+  }
+  const interrupted = Object.entries(deadlySignals).map(([signal, status]) => {
+    const leave = (): void => {
+      restore()
+      process.exit(status)
+    }
+    return [signal as NodeJS.Signals, leave] as const
+  })
+  return new Promise(resolve => {
+    const finish = (end: SessionEnd): void => {
+      restore()
+      process.off('exit', restore)
+      for (const [signal, leave] of interrupted) process.off(signal, leave)
+      stdin.off('data', onInput)
+      stdin.off('error', ignore)
+      stdin.pause()
+      // A pipe that its writer holds open, or a terminal, would keep this process alive.
+      ;(stdin as {unref?: () => void}).unref?.()
+      stream.destroy()
+      resolve(end)
+    }
+    const onInput = (bytes: Buffer): void => {
+      const at = bytes.indexOf(escapeCode)
+      const forGuest = at === -1 ? bytes : bytes.subarray(0, at)
+      if (forGuest.length > 0 && stream.writable && !stream.write(forGuest)) {
+        stdin.pause()
+        stream.once('drain', () => stdin.resume())
+      }
+      if (at !== -1) finish('detached')
+    }
+    const ignore = (): void => {}
+    if (terminal) {
+      process.on('exit', restore)
+      for (const [signal, leave] of interrupted) process.on(signal, leave)
+      stdin.setRawMode!(true)
+    }
+    stdin.on('data', onInput)
+    stdin.on('error', ignore)
+    stream.on('data', (bytes: Buffer) => {
+      if (stdout.write(bytes)) return
+      stream.pause()
+      stdout.once('drain', () => stream.resume())
+    })
+    stream.on('error', ignore)
+    stream.once('end', () => finish('ended'))
+    stream.once('close', () => finish('ended'))
+  })
+}

@@ -1,0 +1,148 @@
+/**
+ * The xl program: global options, the choice of a command by name or unambiguous prefix, its options through commander, its run, and
+ * the exit status. bin/xl calls `runProgram`; nothing else sets process.exitCode.
+ *
+ * Command modules are imported when they are used, so a command loads only what it needs.
+ * Source: xl(1); tools/xl/xl.c and xl_cmdtable.c for the texts.
+ */
+import {fileURLToPath} from 'node:url'
+import {CommanderError, Command as Parser} from 'commander'
+import {Host, hostDirectoryPath} from '../toolstack/host.js'
+import type {Command, CommandContext, OptionValues} from './command.js'
+import {commandNames, loadCommand} from './commands/index.js'
+import {commandHelp, fullHelp} from './help.js'
+import {Report, type World} from './report.js'
+
+/** Runs xl with the words after its name; resolves to the exit status. */
+export async function main(words: readonly string[], world: World): Promise<number> {
+  const report = new Report(world)
+  const globals = {verbose: 0, force: false, dryRun: false}
+  let at = 0
+  for (; at < words.length && words[at].startsWith('-') && words[at].length > 1; at++) {
+    if (words[at] === '--help' || words[at] === '-h') {
+      report.write(await fullHelp())
+      return 0
+    }
+    for (const letter of words[at].slice(1)) {
+      if (letter === 'v') globals.verbose++
+      else if (letter === 'f') globals.force = true
+      else if (letter === 'N') globals.dryRun = true
+      else if (letter !== 't' && letter !== 'T') {
+        report.error('unknown global option')
+        return 2
+      }
+    }
+  }
+  if (at === words.length) {
+    report.write(await fullHelp())
+    return 1
+  }
+  const name = lookUp(words[at])
+  if (name === undefined) {
+    report.error('command not implemented')
+    return 1
+  }
+  const command = await loadCommand(name)
+  if (globals.dryRun && !command.dryRun) {
+    report.error('command does not implement -N (dryrun) option')
+    return 1
+  }
+  const parsed = await parseOptions(command, words.slice(at + 1), report)
+  if (typeof parsed === 'number') return parsed
+  try {
+    const host = new Host(hostDirectoryPath(world.environment), world.domainProgram)
+    return (await command.run({host, report, world, globals, ...parsed})) ?? 0
+  } catch (error) {
+    return await report.failure(command.name, error)
+  }
+}
+
+/** Exact name first, else a prefix that fits one name only. */
+function lookUp(word: string): string | undefined {
+  if (commandNames.includes(word)) return word
+  const fitting = commandNames.filter(name => name.startsWith(word))
+  return fitting.length === 1 ? fitting[0] : undefined
+}
+
+type Parsed = Pick<CommandContext, 'arguments' | 'options' | 'counts'>
+
+/** Options and arguments of a command, or the exit status when help was asked for or something does not fit. */
+async function parseOptions(command: Command, words: string[], report: Report): Promise<Parsed | number> {
+  const optionless = words.includes('--') ? words.slice(0, words.indexOf('--')) : words
+  if (
+    optionless.includes('--help') ||
+    (optionless.includes('-h') && !command.options.some(([flags]) => flags.startsWith('-h')))
+  ) {
+    report.write(commandHelp(command))
+    return 0
+  }
+  const parser = new Parser(command.name)
+  const counts: Record<string, number> = {}
+  parser
+    .exitOverride()
+    .helpOption(false)
+    .allowExcessArguments(true)
+    .configureOutput({writeErr: () => {}})
+  for (const [flags, description] of command.options) {
+    parser.option(flags, description)
+    const option = parser.options.at(-1)!
+    parser.on(`option:${option.name()}`, () => {
+      counts[option.attributeName()] = (counts[option.attributeName()] ?? 0) + 1
+    })
+  }
+  try {
+    parser.parse(words, {from: 'user'})
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    report.error(describeMisuse(error))
+    return 2
+  }
+  if (parser.args.length < command.minimumArguments) {
+    report.error(
+      `'xl ${command.name}' requires at least ${command.minimumArguments} argument${command.minimumArguments > 1 ? 's' : ''}.`,
+    )
+    report.error('')
+    report.write(commandHelp(command))
+    return 2
+  }
+  if (parser.args.length > (command.maximumArguments ?? Number.POSITIVE_INFINITY)) {
+    report.error(`'xl ${command.name}' takes at most ${command.maximumArguments} arguments.`)
+    report.error('')
+    report.write(commandHelp(command))
+    return 2
+  }
+  return {arguments: parser.args, options: parser.opts() as OptionValues, counts}
+}
+
+function describeMisuse(error: CommanderError): string {
+  const option = /'(-{1,2})([^' ,]+)/.exec(error.message)
+  if (error.code === 'commander.unknownOption' && option !== null) return `option \`${option[2]}' not supported.`
+  if (error.code === 'commander.optionMissingArgument' && option !== null)
+    return `option \`${option[2]}' requires an argument.`
+  return error.message.replace(/^error: /, '')
+}
+
+/** The world of this process. */
+export function realWorld(): World {
+  return {
+    environment: process.env,
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    domainProgram: fileURLToPath(new URL('../domain/main.js', import.meta.url)),
+  }
+}
+
+/** The whole process: arguments in, exit status out. A reader that has gone away ends it quietly. */
+export async function runProgram(
+  world: World = realWorld(),
+  words: readonly string[] = process.argv.slice(2),
+): Promise<void> {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+      process.exit(0)
+    })
+  }
+  process.exitCode = await main(words, world)
+}

@@ -1,0 +1,99 @@
+/**
+ * From a checked configuration to a running domain, as `xl create` and `npm start` do it: fetch the image the configuration names,
+ * look whether the kernel is there, start the domain, attach the console before it runs so that nothing it prints is missed.
+ */
+import {accessSync, constants, statSync} from 'node:fs'
+import {OperatorError} from '../base/errors.js'
+import type {DomainConfig} from '../control/domain-config.js'
+import type {DomainRecord} from '../control/host-directory.js'
+import type {DomainEnd} from '../control/protocol.js'
+import {DomainGoneError} from '../control/socket.js'
+import type {Host} from '../toolstack/host.js'
+import {runSession} from './console-session.js'
+import type {Report, World} from './report.js'
+
+/** How a domain is started. */
+export interface StartOptions {
+  /** Leave it paused. */
+  paused: boolean
+  /** Attach the console until it ends or the person leaves. */
+  console: boolean
+  /** Wait for the domain's death. */
+  foreground: boolean
+}
+
+/** Fills in what the configuration's image stands for. */
+export async function withImage(config: DomainConfig, report: Report, world: World): Promise<DomainConfig> {
+  if (config.image === undefined) return config
+  const catalogue = await import('../toolstack/images/catalogue.js')
+  const progress = await report.progress(`image "${config.image}"`)
+  try {
+    const image = await catalogue.fetchImage(config.image, {
+      cacheDir: catalogue.imageCacheDir(world.environment),
+      report: (line: string) => progress.text(line),
+    })
+    progress.succeed(`image "${config.image}" is ready`)
+    const cmdline = [image.cmdline, config.cmdline].filter(part => part !== undefined && part !== '').join(' ')
+    return {...config, kernel: image.kernel, ramdisk: config.ramdisk ?? image.ramdisk, cmdline}
+  } catch (error) {
+    progress.fail()
+    throw error
+  }
+}
+
+/** Refuses a file that cannot be read, before a domain process is started for it. */
+function checkFile(what: string, path: string | undefined): void {
+  if (path === undefined) return
+  try {
+    if (!statSync(path).isFile()) throw Object.assign(new Error(), {code: 'EISDIR'})
+    accessSync(path, constants.R_OK)
+  } catch (cause) {
+    const reasons: Record<string, string> = {
+      ENOENT: 'no such file',
+      EACCES: 'permission denied',
+      EISDIR: 'it is not a file',
+      ENOTDIR: 'a part of the path is not a directory',
+    }
+    const code = (cause as NodeJS.ErrnoException).code ?? ''
+    throw new OperatorError(`cannot read the ${what} "${path}": ${reasons[code] ?? code}`, {exitCode: 3, cause})
+  }
+}
+
+/**
+ * Starts the domain and stays with it as long as `options` ask. Resolves to how it ended, if this was seen.
+ * Errors: OperatorError; nothing of the domain is left then.
+ */
+export async function startDomain(
+  host: Host,
+  asked: DomainConfig,
+  options: StartOptions,
+  report: Report,
+  world: World,
+): Promise<DomainEnd | undefined> {
+  const config = await withImage(asked, report, world)
+  checkFile('kernel', config.kernel)
+  checkFile('ramdisk', config.ramdisk)
+  const record = await host.start(config, options.paused || options.console)
+  const death = options.foreground ? awaitDeath(host, record) : undefined
+  if (options.console) {
+    const stream = await (await host.connect(record)).console()
+    const session = runSession(stream, world)
+    if (!options.paused) await host.ask(record, 'unpause', {})
+    await session
+  }
+  return death
+}
+
+/** Resolves when the domain is gone for good. */
+async function awaitDeath(host: Host, record: DomainRecord): Promise<DomainEnd> {
+  const gone = {domid: record.domid}
+  try {
+    const client = await host.connect(record)
+    const end = await client.request('wait', {until: 'death'})
+    client.close()
+    return end
+  } catch (error) {
+    if (error instanceof DomainGoneError) return gone
+    throw error
+  }
+}

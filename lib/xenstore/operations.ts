@@ -38,7 +38,7 @@ export function write(view: View, caller: DomId, path: string, value: string): u
   if (node instanceof Refusal) return node
   const changed = {...node, value, generation: view.nextGeneration()}
   if (isLimited(caller) && nodeBytes(changed) > quota.nodeBytes) return refuse.noSpace
-  view.install(path, changed, [path])
+  view.install(path, changed)
   view.changed({path, exact: false, former: undefined})
 }
 
@@ -59,11 +59,7 @@ export function remove(view: View, caller: DomId, path: string): undefined | Ref
   view.look(parentOf(path))
   const gone = [...walk(path, node)]
   for (const [below] of gone) view.look(below)
-  view.install(
-    path,
-    undefined,
-    gone.map(([below]) => below),
-  )
+  view.install(path, undefined)
   for (const [below, {permissions}] of gone) {
     view.countNodes(permissions[0].domid, -1)
     view.changed({path: below, exact: below !== path, former: permissions})
@@ -81,7 +77,7 @@ export function setPermissions(view: View, caller: DomId, path: string, permissi
     if (owner !== formerOwner) return refuse.notPermitted
     if (permissions.length > quota.permissions || nodeBytes(changed) > quota.nodeBytes) return refuse.noSpace
   }
-  view.install(path, changed, [path])
+  view.install(path, changed)
   view.countNodes(formerOwner, -1)
   view.countNodes(owner, 1)
   view.changed({path, exact: false, former: node.permissions})
@@ -108,7 +104,7 @@ function create(view: View, caller: DomId, path: string, value: string): undefin
     const parentBytes = nodeBytes(ancestor) + nameOf(created[0]).length + 1
     if (Math.max(largestBytes, parentBytes) > quota.nodeBytes) return refuse.noSpace
   }
-  view.install(created[0], subtree, created)
+  view.install(created[0], subtree)
   view.countNodes(owner, created.length)
   view.changed({path, exact: false, former: undefined})
 }

@@ -26,8 +26,8 @@ export interface Change {
 export interface View {
   /** The node at an absolute path. */
   look(path: string): Node | undefined
-  /** Makes `path` hold `node` or nothing; `touched` lists every path that thereby appears, changes or goes. */
-  install(path: string, node: Node | undefined, touched: readonly string[]): void
+  /** Makes `path` hold `node` and what is below it, or nothing. Every path that appears or goes has been looked at before. */
+  install(path: string, node: Node | undefined): void
   /** Notes a change for the watches. */
   changed(change: Change): void
   /** A number no change has had before. */

@@ -5,13 +5,12 @@
  *   base      the common root when the transaction began: everything read comes from here …
  *   own       … or from here, base with the transaction's changes
  *   looked    path → generation in `base`, undefined where there was no node
- *   touched   paths that appeared, changed or went in `own`
  *
  * A node's generation covers its list of children, so creating a child conflicts with reading the directory.
  * Source: docs/misc/xenstore.txt (transactions).
  */
 import type {DomId} from '../base/brand.js'
-import {find, type Node, noChildren, replace} from './node.js'
+import {find, type Node, replace} from './node.js'
 import {quota} from './quota.js'
 import {type Refusal, refuse} from './refusal.js'
 import type {Change, Store, View} from './store.js'
@@ -21,7 +20,6 @@ export class Transaction implements View {
   private readonly base: Node
   private own: Node
   private readonly looked = new Map<string, number | undefined>()
-  private readonly touched = new Set<string>()
   private readonly changes = new Map<string, Change>()
   private readonly counts = new Map<DomId, number>()
   private writtenBytes = 0
@@ -45,13 +43,9 @@ export class Transaction implements View {
     return find(this.own, path)
   }
 
-  install(path: string, node: Node | undefined, touched: readonly string[]): void {
+  install(path: string, node: Node | undefined): void {
     this.own = replace(this.own, path, node, this.store.nextGeneration())
-    for (const each of touched) {
-      this.touched.add(each)
-      this.writtenBytes += each.length
-    }
-    this.writtenBytes += node?.value.length ?? 0
+    this.writtenBytes += path.length + (node?.value.length ?? 0)
   }
 
   changed(change: Change): void {
@@ -81,7 +75,7 @@ export class Transaction implements View {
     for (const [domid, added] of this.counts) {
       if (domid !== 0 && added > 0 && this.nodesOwned(domid) > quota.nodes) return refuse.noSpace
     }
-    this.store.adopt(this.store.root === this.base ? this.own : this.merged())
+    this.store.adopt(merge(this.base, this.own, this.store.root))
     for (const [domid, difference] of this.counts) this.store.countNodes(domid, difference)
     for (const change of this.changes.values()) this.store.changed(change)
   }
@@ -94,19 +88,21 @@ export class Transaction implements View {
     }
     return false
   }
+}
 
-  /** The present tree with this transaction's changes. No node that was touched differs from base, but nodes below may. */
-  private merged(): Node {
-    let root = this.store.root
-    for (const path of [...this.touched].sort((one, other) => one.length - other.length)) {
-      const node = find(this.own, path)
-      const present = find(root, path)
-      if (node) {
-        // Children come one by one: they are touched paths themselves. Those that others changed stay as they are.
-        const {children, childBytes} = present ?? {children: noChildren, childBytes: 0}
-        root = replace(root, path, {...node, children, childBytes}, this.store.nextGeneration())
-      } else if (present) root = replace(root, path, undefined, this.store.nextGeneration())
-    }
-    return root
+/**
+ * `base` with the changes that led to `own` and those that led to `common`. No node's record was changed on both sides; the
+ * generation tells on which. What one side has left alone is taken from the other whole, so the cost is that of the changes.
+ */
+function merge(base: Node | undefined, own: Node, common: Node): Node {
+  if (own === base) return common
+  if (common === base) return own
+  const record = own.generation === base?.generation ? common : own
+  const children = new Map(record.children)
+  for (const name of children.keys()) {
+    const ownChild = own.children.get(name)
+    const commonChild = common.children.get(name)
+    if (ownChild && commonChild) children.set(name, merge(base?.children.get(name), ownChild, commonChild))
   }
+  return {...record, children}
 }

@@ -7,6 +7,7 @@ import type {DomId} from '../../lib/base/brand.js'
 import {Domain0} from '../../lib/xenstore/domain0.js'
 import {quota} from '../../lib/xenstore/quota.js'
 import {XenstoreServer} from '../../lib/xenstore/server.js'
+import {seeded} from '../support/backend-environment.js'
 import {GuestClient} from '../support/xenstore-client.js'
 
 const home = '/local/domain/5'
@@ -171,6 +172,56 @@ t.test('ids', async t => {
   t.equal(client.ask(XsType.resetWatches, '|'), 'OK|')
   t.equal(client.commit(ids[0]), 'ENOENT', 'a reset drops transactions too')
   t.equal(client.read('dir/a'), 'a')
+})
+
+t.test('whatever commits is as if done at once at that moment', async t => {
+  const random = seeded(42)
+  const {client, server} = host()
+  const serial = host()
+  const open = new Map<number, ((client: GuestClient) => void)[]>()
+  const names = ['a', 'b', 'c']
+  const path = () => `dir/${Array.from({length: 1 + random(3)}, () => names[random(3)]).join('/')}`
+  const step = (): ((client: GuestClient, id?: number) => void) => {
+    const [where, value, kind] = [path(), `${random(1000)}`, random(8)]
+    if (kind < 3) return (c, id) => c.write(where, value, id)
+    if (kind < 4) return (c, id) => c.mkdir(where, id)
+    if (kind < 5) return (c, id) => c.remove(where, id)
+    if (kind < 6) return (c, id) => c.ask(XsType.setPermissions, `${where}|n5|r${value}|`, id)
+    return (c, id) => c.read(where, id)
+  }
+  /** The tree as text; the order of children is not part of what is promised. */
+  const contents = (of: XenstoreServer) =>
+    of
+      .save()
+      .store.nodes.map(({path, value, permissions}) => `${path}=${value} ${permissions}`)
+      .sort()
+  let committed = 0
+  let refused = 0
+  for (let turn = 0; turn < 6000; turn++) {
+    const ids = [...open.keys()]
+    const id = ids[random(ids.length + 1)]
+    const action = random(10)
+    if (action === 0 && open.size < 3) open.set(client.begin(), [])
+    else if (id === undefined && action < 4) {
+      const outside = step()
+      outside(client)
+      outside(serial.client)
+    } else if (id !== undefined && action === 1) {
+      if (client.commit(id) === 'OK|') {
+        committed++
+        for (const inside of open.get(id) ?? []) inside(serial.client)
+      } else refused++
+      open.delete(id)
+      t.same(contents(server), contents(serial.server))
+      t.equal(server.store.nodesOwned(5 as DomId), serial.server.store.nodesOwned(5 as DomId))
+    } else if (id !== undefined) {
+      const inside = step()
+      inside(client, id)
+      open.get(id)?.push(inside)
+    }
+  }
+  t.comment(`${committed} committed, ${refused} refused`)
+  t.ok(committed > 50 && refused > 50)
 })
 
 t.test('Linux frontends publish their keys so, over and over until it works', async t => {

@@ -110,7 +110,7 @@ t.test('a guest that does not read makes events lose detail, not memory', async 
   for (let count = 0; count < 200; count++) dom0.write(`${home}/dir/many/${long}${count}`, 'x')
   t.ok(client.connection.pendingBytes < eventLimit + 1200, `${client.connection.pendingBytes} bytes`)
   const events = client.takeEvents()
-  t.same(events.slice(-2), ['dir/many two', 'dir one'], 'the watches themselves stand for the rest')
+  t.same(events.slice(-2).sort(), ['dir one', 'dir/many two'], 'the watches themselves stand for the rest')
 })
 
 t.test('an event that would not fit names the watch', async t => {

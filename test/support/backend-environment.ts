@@ -40,11 +40,12 @@ export class TestEnvironment implements BackendEnvironment {
     },
   }
 
-  /** Runs what is waiting, and what that brings, for at most `limit` turns; returns how many there were. */
-  run(limit = 10000): number {
-    let turns = 0
-    for (; this.turns.length > 0 && turns < limit; turns++) this.turns.shift()?.()
-    return turns
+  /** Runs what is waiting, and what that brings, until nothing is left, or `limit` turns if given. */
+  run(limit = Number.POSITIVE_INFINITY): void {
+    for (let turn = 0; this.turns.length > 0 && turn < limit; turn++) {
+      if (turn > 10_000) throw new Error('the backend never rests')
+      this.turns.shift()?.()
+    }
   }
 
   /** Moves the time on and runs what is due. */

@@ -3,7 +3,7 @@
  * So a root *is* a snapshot, and keeping one costs nothing; transactions rest on that.
  * `generation` is the number of the last change to the node's own record: value, permissions, or which children it has.
  */
-import {nameOf, parentOf} from './path.js'
+import {childPath, nameOf, parentOf} from './path.js'
 import type {Permissions} from './permissions.js'
 
 /** One node and, through its children, everything below it. */
@@ -81,10 +81,7 @@ export function* walk(path: string, node: Node): Generator<[path: string, node: 
   for (let next = open.pop(); next; next = open.pop()) {
     yield next
     const [at, {children}] = next
-    const below = [...children].map(([name, child]): [string, Node] => [
-      at === '/' ? `/${name}` : `${at}/${name}`,
-      child,
-    ])
+    const below = [...children].map(([name, child]): [string, Node] => [childPath(at, name), child])
     open.push(...below.reverse())
   }
 }

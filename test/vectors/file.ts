@@ -3,18 +3,18 @@
  *
  *   u32 header bytes, header (JSON: where the vectors come from, the forms), then four sections, each u32 bytes + content:
  *   groups   per group, in LEB128: form, count, code bytes, addresses, input kinds, patches
- *   flags    per case u16: RFLAGS of the output xor those of the input
+ *   flags    per case u16: low half of RFLAGS, output xor input (the high half counts as changed word)
  *   places   per case: 0 = the same words change as in the case before; else n + 1 and n word numbers, as distances
  *   words    per changed word its new value
  *
- * Inputs are not stored: they follow from the seed (inputs.ts). RIP counts as changed when it is not just after the code. FIP, FDP
+ * Inputs are not stored: they follow from the seed (inputs.ts). x87 registers are compared in physical order. RIP counts as changed when it is not just after the code. FIP, FDP
  * and FOP of the x87 are not recorded.
  */
 import {brotliCompressSync, brotliDecompressSync, constants} from 'node:zlib'
 import type {FormInfo, Group} from './generator.js'
 import {groupSeed, InputGenerator, type Patch} from './inputs.js'
-import type {ValueKind} from './random.js'
-import {address, offset, stateBytes, stateWords, VectorState} from './state.js'
+import {type ValueKind, Values} from './random.js'
+import {address, dataWindows, offset, stateBytes, stateWords, VectorState} from './state.js'
 
 /** The processor that made a set of vectors. */
 export interface Processor {
@@ -120,14 +120,22 @@ export function encodeFile(
     let previous: number[] = []
     for (let i = 0; i < group.count; i++) {
       generator.next()
-      const output = new Uint32Array(outputs.buffer, outputs.byteOffset + at * stateBytes, stateWords)
+      const output = new Uint32Array(outputs.buffer, outputs.byteOffset + at * stateBytes, stateWords).slice()
+      if (group.kinds.x87 !== Values.fixed) {
+        turnStack(input, 1)
+        turnStack(output, 1)
+      }
       const changed: number[] = []
       flags[at++] = output[rflagsWord] ^ input[rflagsWord]
-      if ((output[rflagsWord] ^ input[rflagsWord]) >>> 16)
-        throw new Error(`high RFLAGS bits changed by ${group.form.name}`)
+      const highFlagsChanged = (output[rflagsWord] ^ input[rflagsWord]) >>> 16 !== 0
       input[ripWord] = end
       for (let word = 0; word < stateWords; word++) {
-        if (output[word] !== input[word] && word !== rflagsWord && !isPointer(word, output, input)) changed.push(word)
+        if (
+          output[word] !== input[word] &&
+          (word !== rflagsWord || highFlagsChanged) &&
+          !isPointer(word, output, input)
+        )
+          changed.push(word)
       }
       if (changed.length === previous.length && changed.every((word, place) => word === previous[place]))
         places.number(0)
@@ -161,6 +169,21 @@ export function encodeFile(
   })
 }
 
+/**
+ * Turns the x87 registers of an FXSAVE image, which stand in stack order, by `direction` × TOP places: +1 to physical order, -1 back.
+ * In physical order a push or pop changes one register; in stack order it moves all eight.
+ */
+export function turnStack(words: Uint32Array, direction: 1 | -1): void {
+  const top = (words[offset.fcw >> 2] >>> 27) & 7
+  if (top === 0) return
+  const first = offset.st >> 2
+  const copy = words.slice(first, first + 32)
+  for (let register = 0; register < 8; register++) {
+    const to = first + ((register + direction * top) & 7) * 4
+    for (let word = 0; word < 4; word++) words[to + word] = copy[register * 4 + word]
+  }
+}
+
 /** FOP shares its word with the tags: only its half is left out. */
 function isPointer(word: number, output: Uint32Array, input: Uint32Array): boolean {
   if (word === tagWord) return (output[word] & 0xffff) === (input[word] & 0xffff)
@@ -175,7 +198,7 @@ function writeGroup(list: ByteList, group: Group, form: number): void {
     (group.bits === 64 ? 1 : 0) |
       (kinds.mxcsr ? 2 : 0) |
       (kinds.control ? 4 : 0) |
-      (group.dataAddress === address.lowWindow ? 8 : 0),
+      (dataWindows.indexOf(group.dataAddress) << 3),
   )
   list.byte(kinds.xmm | (kinds.x87 << 4))
   list.byte(kinds.data | (kinds.stack << 4))
@@ -246,7 +269,7 @@ function readGroups(bytes: Uint8Array, header: Header): Group[] {
         mxcsr: (bits & 2) !== 0,
         control: (bits & 4) !== 0,
       },
-      dataAddress: bits & 8 ? address.lowWindow : address.dataWindow,
+      dataAddress: dataWindows[bits >> 3],
       codeAddress,
       code,
       patches,

@@ -3,7 +3,8 @@
  *
  *   ADD Ev,Gv | 01 /r | lock undef=AF
  *
- * mnemonic and operands, encoding, options. Operands are the letters of the manual's opcode map: E G M R I J Z V W U P Q N B with a
+ * mnemonic and operands, encoding, options. A line `% options` holds for the lines after it, each line's own options come on top.
+ * Operands are the letters of the manual's opcode map: E G M R I J Z V W U P Q N B with a
  * size letter (b w d q x t v y z, o = 512 bytes), anything else is implied by the opcode. The encoding is bytes in hex with
  * NP, 66, F2, F3 first where mandatory, REX.W, `VEX.<prefix>.<map>.<W>`, then /r, /digit, +r. Options:
  *
@@ -46,16 +47,21 @@ const vexPrefixes: Record<string, 0 | 1 | 2 | 3> = {NP: 0, '66': 1, F3: 2, F2: 3
 
 /** The forms of a table; empty lines and lines that start with # are skipped. */
 export function parseForms(table: string): Form[] {
-  return table
-    .split('\n')
-    .map(line => line.trim())
-    .filter(line => line !== '' && !line.startsWith('#'))
-    .map(parseForm)
+  const forms: Form[] = []
+  let common = ''
+  for (const line of table.split('\n').map(text => text.trim())) {
+    if (line === '' || line.startsWith('#')) continue
+    if (line.startsWith('%')) common = line.slice(1)
+    else {
+      const [name, encoding, options = ''] = line.split('|')
+      forms.push(parseForm(line, name.trim(), (encoding ?? '').trim(), `${common} ${options}`))
+    }
+  }
+  return forms
 }
 
-function parseForm(line: string): Form {
-  const [name, encoding, options = ''] = line.split('|').map(part => part.trim())
-  if (!encoding) throw new Error(`no encoding in the form "${line}"`)
+function parseForm(line: string, name: string, encoding: string, options: string): Form {
+  if (encoding === '') throw new Error(`no encoding in the form "${line}"`)
   const operands = name.includes(' ') ? name.slice(name.indexOf(' ') + 1).split(',') : []
   let mandatory: number | undefined
   let modrm: 'r' | number | undefined

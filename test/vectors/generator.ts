@@ -59,6 +59,7 @@ export const defaultCodeAddress = address.code + 0x800
 export class Generator {
   readonly groups: Group[] = []
   readonly random: Random
+  private readonly forms = new Map<string, FormInfo>()
 
   constructor(
     readonly seed: number,
@@ -69,9 +70,12 @@ export class Generator {
     this.random = new Random(seed)
   }
 
-  /** A form that no table describes. */
-  form(name: string, undefinedFlags: string[] = [], ignored: string[] = []): FormInfo {
-    return {name, undefinedFlags, ignored}
+  /** What groups of one kind share; the same arguments give the same object. */
+  form(name: string, undefinedFlags: readonly string[] = [], ignored: readonly string[] = []): FormInfo {
+    const key = [name, undefinedFlags, ignored].join()
+    const form = this.forms.get(key) ?? {name, undefinedFlags, ignored}
+    this.forms.set(key, form)
+    return form
   }
 
   add(form: FormInfo, draft: GroupDraft): void {
@@ -92,7 +96,7 @@ export class Generator {
   /** All groups of all forms in a table. */
   table(text: string, options: {bits32?: boolean} = {}): void {
     for (const form of parseForms(text)) {
-      const info: FormInfo = {name: form.name, undefinedFlags: form.undefinedFlags, ignored: form.ignored}
+      const info = this.form(form.name, form.undefinedFlags, form.ignored)
       if (!form.option.has('only32')) this.modeOfForm(form, info, 64, 1)
       if (form.option.has('only32')) this.modeOfForm(form, info, 32, 1)
       else if (options.bits32 !== false && !form.option.has('only64')) this.modeOfForm(form, info, 32, 0.4)

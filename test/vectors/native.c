@@ -72,6 +72,7 @@ static struct frame entry_frame __attribute__((aligned(64), used));
 static uint64_t harness_rsp __attribute__((used));
 static uint64_t harness_fs_base __attribute__((used));
 static uint8_t signal_stack[65536] __attribute__((aligned(64)));
+extern const uint8_t enter_iret[];
 static const char *current_case = "";
 
 /* Saves the harness, loads `in`, and enters the code; comes back through leave_code. */
@@ -88,12 +89,14 @@ __attribute__((naked, noinline)) static void enter_code(void) {
       "mov in+40(%rip), %rbp; mov in+48(%rip), %rsi; mov in+56(%rip), %rdi\n"
       "mov in+64(%rip), %r8; mov in+72(%rip), %r9; mov in+80(%rip), %r10; mov in+88(%rip), %r11\n"
       "mov in+96(%rip), %r12; mov in+104(%rip), %r13; mov in+112(%rip), %r14; mov in+120(%rip), %r15\n"
-      "iretq\n");
+      ".global enter_iret\n"
+      "enter_iret: iretq\n");
 }
 
 __attribute__((naked, noinline, noreturn)) static void leave_code(void) {
   __asm__ volatile(
       "mov harness_rsp(%rip), %rsp\n"
+      "push $2; popfq\n" /* NT would make the next IRETQ fault */
       "pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
       "ret\n");
 }
@@ -112,6 +115,7 @@ static void on_signal(int signal_number, siginfo_t *info, void *context) {
   (void)info;
   const greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
   if (signal_number == SIGALRM) give_up("the code does not end: ");
+  if ((uintptr_t)regs[REG_RIP] == (uintptr_t)enter_iret) give_up("the input state cannot be entered: ");
   static const int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
                                 REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
   for (int i = 0; i < 16; i++) out.gpr[i] = (uint64_t)regs[order[i]];
@@ -149,7 +153,7 @@ static int all_zero(const uint8_t *from, const uint8_t *to) {
 
 /* Nothing outside the windows may have been written: that would be a mistake in the generator. */
 static int only_windows_changed(uint8_t *data) {
-  uint8_t *page = (uint8_t *)((uintptr_t)data & ~(uintptr_t)(PAGE - 1));
+  uint8_t *page = (uint8_t *)(uintptr_t)((uintptr_t)data < DATA ? LOW : DATA);
   uint8_t *stack = (uint8_t *)(uintptr_t)STACK, *window = (uint8_t *)(uintptr_t)STACK_WINDOW;
   return all_zero(page, data) && all_zero(data + WINDOW_BYTES, page + 2 * PAGE) && all_zero(stack, window) &&
          all_zero(window + WINDOW_BYTES, stack + 2 * PAGE);
@@ -169,7 +173,10 @@ static void run(const struct group *group) {
   }
   memcpy(out.data, data, WINDOW_BYTES);
   memcpy(out.stack, stack, WINDOW_BYTES);
-  if (!only_windows_changed(data)) give_up("a write outside the windows: ");
+  if (!only_windows_changed(data)) {
+    fprintf(stderr, "data window %#x, rdi %#lx then %#lx, fault %#x\n", group->data_address, in.gpr[7], out.gpr[7], out.fault);
+    give_up("a write outside the windows: ");
+  }
   memset(data, 0, WINDOW_BYTES);
   memset(stack, 0, WINDOW_BYTES);
 }

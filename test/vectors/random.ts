@@ -132,7 +132,7 @@ const extendedMantissas = [
 ] as const
 
 /** What kind of operands a region of the state is filled with. Stored in the files as these numbers. */
-export const Values = {fixed: 0, integer: 1, single: 2, double: 3, extended: 4} as const
+export const Values = {fixed: 0, integer: 1, single: 2, double: 3, extended: 4, text: 5} as const
 export type ValueKind = (typeof Values)[keyof typeof Values]
 
 /** Writes operand values of one kind at word positions of a state. */
@@ -153,6 +153,7 @@ export class OperandValues {
     if (kind === Values.integer) for (; at < end; at += 2) this.integer64(at)
     else if (kind === Values.single) for (; at < end; at++) this.words[at] = this.single32()
     else if (kind === Values.double) for (; at < end; at += 2) this.double64(at)
+    else if (kind === Values.text) for (; at < end; at++) this.words[at] = this.text4()
     else if (kind === Values.extended) {
       for (; at < end; at += 4) {
         this.extended80(at)
@@ -193,6 +194,13 @@ export class OperandValues {
         words[at] = random.next()
         words[at + 1] = random.next()
     }
+  }
+
+  /** Four characters of a small alphabet, sometimes an end of string. */
+  private text4(): number {
+    const bits = this.random.next()
+    const letters = 0x61616161 | (bits & 0x03030303)
+    return (bits >>> 8) & 7 ? letters : letters & ~(0xff << ((bits >>> 11) & 24))
   }
 
   private single32(): number {

@@ -44,6 +44,8 @@ export const address = {
   lowWindow: 0x8f00,
   /** Data window; its centre, 0x10001000, is a page boundary. */
   dataWindow: 0x10000f00,
+  /** Data window whose end is the end of the data pages. */
+  edgeWindow: 0x10001e00,
   /** The first byte after the data pages: not mapped. */
   unmapped: 0x10002000,
   /** A page of zeros that may not be written. */
@@ -54,6 +56,9 @@ export const address = {
   /** Where RSP points when an instruction uses the stack: 384 bytes below, 128 above. */
   stackTop: 0x10021000,
 } as const
+
+/** The addresses a data window may have. */
+export const dataWindows: readonly number[] = [address.dataWindow, address.lowWindow, address.edgeWindow]
 
 /** Pages that exist, for whoever builds the same machine: address, pages, rights. */
 export const memoryMap = [

@@ -161,6 +161,9 @@ export class Code extends Bytes {
     this.opcode(0xfd0c)
     this.append(bytes)
   }
+  unreachable(): void {
+    this.byte(0x00)
+  }
   block(type?: BlockType): void {
     this.byte(0x02)
     this.byte(type ? typeCode[type] : 0x40)

@@ -27,6 +27,7 @@ export interface Block {
 export class CodeCache {
   private readonly blocks = new Map<number, Block[]>()
   private readonly pages = new Map<number, Set<Block>>()
+  private readonly heads = new Map<number, Block>()
   /** One byte per page of linear memory: it holds decoded code. */
   private readonly codePages: Uint8Array
   private next: number
@@ -73,6 +74,7 @@ export class CodeCache {
     const list = this.blocks.get(block.start)
     if (list) list.push(block)
     else this.blocks.set(block.start, [block])
+    this.heads.set(block.head, block)
     this.own(block.page, block)
     if (block.secondPage !== 0) this.own(block.secondPage, block)
   }
@@ -88,6 +90,11 @@ export class CodeCache {
     set.add(block)
   }
 
+  /** The block whose head is at an address, while it is current. */
+  blockAt(head: number): Block | undefined {
+    return this.heads.get(head)
+  }
+
   /** All blocks of a page. */
   blocksOf(page: number): ReadonlySet<Block> {
     return this.pages.get(page) ?? new Set()
@@ -98,6 +105,7 @@ export class CodeCache {
     const owned = this.pages.get(page)
     if (owned === undefined) return
     for (const block of owned) {
+      this.heads.delete(block.head)
       const list = this.blocks.get(block.start)
       if (list) {
         const rest = list.filter(other => other !== block)
@@ -116,6 +124,7 @@ export class CodeCache {
 
   clear(): void {
     this.blocks.clear()
+    this.heads.clear()
     this.pages.clear()
     this.codePages.fill(0)
     this.next = this.areaStart

@@ -6,14 +6,16 @@ import {Code, Module} from '../wasm/builder.js'
 import type {WasmType} from '../wasm/opcodes.js'
 import {type Block, CodeCache} from './code-cache.js'
 import {conditionNames, coreModule} from './core.js'
+import {offered} from './cpuid.js'
 import {createDecoder} from './decode/decode.js'
 import type {DecodedInstruction} from './decode/instruction-record.js'
 import {recordBytes} from './decode/record.js'
 import {writeRecord} from './decode/write-record.js'
-import {offered} from './cpuid.js'
 import {materialiseFlags} from './flags.js'
 import {helperSignatures, helpers} from './helpers/index.js'
 import {Interpreter, Status} from './interpret.js'
+import {Compiler, type CompilerHost} from './jit/compiler.js'
+import type {Site} from './jit/lower.js'
 import {Builder} from './ir/builder.js'
 import type {Template} from './ir/op.js'
 import {jumpIndex} from './mmu/tlb.js'
@@ -23,7 +25,7 @@ import {ExitReason, jumpCache, state} from './state.js'
 import type {Vcpu} from './vcpu.js'
 
 const maximumInstructions = 40
-const maximumHandlers = 16_384
+const maximumHandlers = 65_536
 
 /** Imports every generated module may ask for: name → [parameters, results]. */
 const coreSignatures: Record<string, [WasmType[], WasmType[]]> = {
@@ -57,6 +59,7 @@ export class Engine {
   private readonly ripBytes = new Uint8Array(15)
   /** Where single instructions are decoded to. */
   private readonly aloneHead: number
+  readonly compiler: Compiler
 
   constructor(
     private readonly vcpu: Vcpu,
@@ -66,6 +69,7 @@ export class Engine {
     const {memory, base, tlb} = vcpu
     this.pages = memory.bytes.length / 65536
     this.aloneHead = area.start
+    this.compiler = new Compiler(this.compilerHost())
     this.code = new CodeCache(
       memory.bytes.length,
       memory.view,
@@ -88,7 +92,9 @@ export class Engine {
       statusFlags: () => materialiseFlags(memory, base),
       ...helpers(memory, base),
     }
-    const core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(this.pages)), {env: this.imports as WebAssembly.ModuleImports})
+    const core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(this.pages)), {
+      env: this.imports as WebAssembly.ModuleImports,
+    })
     for (const name of conditionNames) this.imports[name] = core.exports[name]
     this.runCore = core.exports.run as () => void
     this.table.set(1, this.instantiate([['end', endOfBlock()]]).end)
@@ -140,7 +146,12 @@ export class Engine {
   }
 
   /** Decodes the instruction at an address whose page is known. Leaves a fault and gives undefined when there is none. */
-  private decodeAt(low: number, high: number, page: number, first: boolean): (DecodedInstruction & {secondPage: number}) | undefined {
+  private decodeAt(
+    low: number,
+    high: number,
+    page: number,
+    first: boolean,
+  ): (DecodedInstruction & {secondPage: number}) | undefined {
     const {vcpu} = this
     const {bytes} = vcpu.memory
     const bits = vcpu.u32('codeBits') as 64 | 32 | 16
@@ -175,7 +186,8 @@ export class Engine {
       }
       list.push(decoded)
       at = (at + decoded.length) >>> 0
-      if (this.template(decoded).endsBlock || decoded.secondPage !== 0 || (at & ~0xfff) >>> 0 !== (low & ~0xfff) >>> 0) break
+      if (this.template(decoded).endsBlock || decoded.secondPage !== 0 || (at & ~0xfff) >>> 0 !== (low & ~0xfff) >>> 0)
+        break
     }
     const head = this.code.reserve(list.length)
     this.writeRecords(head, list, low, high)
@@ -247,7 +259,9 @@ export class Engine {
   }
 
   /** One module of functions `(i32) → i32`, with just the imports they use. */
-  instantiate(functions: [name: string, write: (imports: (name: string) => number, cpuGlobal: number) => Code][]): Record<string, () => void> {
+  instantiate(
+    functions: [name: string, write: (imports: (name: string) => number, cpuGlobal: number) => Code][],
+  ): Record<string, () => void> {
     const module = new Module(this.pages)
     module.importTable('handlers')
     const cpuGlobal = module.importGlobal('cpu', 'i32')
@@ -264,7 +278,9 @@ export class Engine {
     }
     const bodies = functions.map(([name, write]) => [name, write(imports, cpuGlobal)] as const)
     for (const [name, code] of bodies) module.function(name, ['i32'], ['i32'], code)
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), {env: this.imports as WebAssembly.ModuleImports})
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), {
+      env: this.imports as WebAssembly.ModuleImports,
+    })
     return instance.exports as Record<string, () => void>
   }
 
@@ -300,8 +316,62 @@ export class Engine {
   }
 
   /** A block has run often enough to be translated. */
-  hot(_head: number): void {
-    // Replaced by the translator.
+  hot(head: number): void {
+    const block = this.code.blockAt(head)
+    if (block !== undefined) this.compiler.add(block)
+  }
+
+  /** Translates what has become hot since. */
+  translateWaiting(): void {
+    this.compiler.flush()
+  }
+
+  /** The fault site a translation was left at. Source: jit/lower.ts. */
+  site(number: number): Site {
+    return this.compiler.sites[number - 1]
+  }
+
+  private compilerHost(): CompilerHost {
+    return {
+      isAlive: block => this.code.blockAt(block.head) === block,
+      decoder: block => rip => {
+        const low = Number(rip & 0xffffffffn)
+        const high = Number(BigInt.asIntN(32, rip >> 32n))
+        if (high >>> 0 !== block.ripHigh || ((low ^ block.ripLow) & ~0xfff) !== 0) return undefined
+        const decoded = this.decodeAt(low, high, block.page, false)
+        return decoded === undefined ? undefined : {decoded, template: this.template(decoded)}
+      },
+      isEntry: (block, rip) =>
+        this.code.find(block.page + Number(rip & 0xfffn), Number(rip & 0xffffffffn), Number(rip >> 32n), block.mode) !== undefined,
+      context: block => ({
+        mmuMode: block.mode & 1,
+        page: block.page,
+        recordAddress: (decoded, rip) => {
+          const at = this.code.reserve(1)
+          writeRecord(this.vcpu.memory.view, at, decoded, rip, 0)
+          return at
+        },
+        systemNumber: slowPathNumber,
+      }),
+      instantiate: functions => this.instantiate(functions),
+      place: code => {
+        this.table.set(this.nextSlot, code)
+        return this.nextSlot++
+      },
+      publish: (block, rip, word) => {
+        const low = Number(rip & 0xffffffffn)
+        const high = Number(rip >> 32n)
+        const start = block.page + (low & 0xfff)
+        let target = this.code.find(start, low, high, block.mode)
+        if (target === undefined) {
+          target = {...block, ripLow: low, ripHigh: high, start, head: this.code.reserve(0), secondPage: 0, instructions: 0, translation: 0}
+          this.code.add(target, 0)
+        }
+        if (target.translation !== 0) return
+        target.translation = word
+        this.link(target)
+      },
+    }
   }
 }
 

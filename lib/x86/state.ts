@@ -62,6 +62,8 @@ export const state = {
   scratch: 1024, //       64 bytes
   crossing: 1088, //      64 bytes: copy of an operand that spans two pages
   record: 1152, //        u32, address of the decoded record being executed
+  site: 1156, //          u32, 1 + number of the translated fault site that was left, 0 none
+  siteFlags: 1160, //     3 × u64, flagA flagB flagR at that site
 } as const
 
 /** Why generated code returned to the run loop (in `exitReason`). */

@@ -62,6 +62,7 @@ export class Vcpu extends Registers {
       this.setU32('exitReason', ExitReason.none)
       switch (reason) {
         case ExitReason.preempt:
+          this.engine.translateWaiting()
           return
         case ExitReason.lookup:
           if (!this.engine.enter()) this.deliverFault()
@@ -90,6 +91,19 @@ export class Vcpu extends Registers {
 
   /** When generated code left inside a block, RIP is in the record it was at. */
   private recoverRip(): void {
+    const number = this.u32('site')
+    if (number !== 0) {
+      const {rip, flags} = this.engine.site(number)
+      this.setU32('site', 0)
+      this.rip = rip
+      if (flags < 0) return
+      const {view} = this.memory
+      this.setU32('flagKind', flags)
+      for (const [index, field] of (['flagA', 'flagB', 'flagR'] as const).entries()) {
+        this.setU64(field, view.getBigUint64(this.base + state.siteFlags + index * 8, true))
+      }
+      return
+    }
     const record = this.u32('record')
     if (record === 0) return
     this.rip = this.memory.view.getBigUint64(record + 32, true)
@@ -101,7 +115,10 @@ export class Vcpu extends Registers {
     this.recoverRip()
     const vector = this.u32('faultVector')
     if (vector === 14) this.setU64('cr2', this.u64('faultAddress'))
-    this.platform.exception(this, this.u32('faultHasError') ? {vector, errorCode: this.u32('faultErrorCode')} : {vector})
+    this.platform.exception(
+      this,
+      this.u32('faultHasError') ? {vector, errorCode: this.u32('faultErrorCode')} : {vector},
+    )
   }
 
   /** Leaves an exception in state, for slow paths that return Status.exit. */
@@ -112,7 +129,9 @@ export class Vcpu extends Registers {
   /** Copies `length` bytes of guest virtual memory, with the rights of the current mode; undefined when any byte is out of reach. */
   readBytes(linear: bigint, length: number): Uint8Array | undefined {
     const out = new Uint8Array(length)
-    return this.eachPage(linear, length, 'read', (host, at, bytes) => out.set(this.memory.bytes.subarray(host, host + bytes), at))
+    return this.eachPage(linear, length, 'read', (host, at, bytes) =>
+      out.set(this.memory.bytes.subarray(host, host + bytes), at),
+    )
       ? out
       : undefined
   }
@@ -126,7 +145,12 @@ export class Vcpu extends Registers {
     })
   }
 
-  private eachPage(linear: bigint, length: number, access: 'read' | 'write', use: (host: number, at: number, bytes: number) => void): boolean {
+  private eachPage(
+    linear: bigint,
+    length: number,
+    access: 'read' | 'write',
+    use: (host: number, at: number, bytes: number) => void,
+  ): boolean {
     let low = Number(linear & 0xffffffffn)
     let high = Number(BigInt.asIntN(32, linear >> 32n))
     for (let at = 0; at < length; ) {

@@ -368,7 +368,15 @@ export class Builder {
       value: out,
       write: value => {
         if (host === undefined) throw new Error('bug: write of a read-only access')
-        this.ops.push({kind: 'store-back', access: storeOf(bits), bytes: bits / 8, host, old: out.id, value: value.id, locked})
+        this.ops.push({
+          kind: 'store-back',
+          access: storeOf(bits),
+          bytes: bits / 8,
+          host,
+          old: out.id,
+          value: value.id,
+          locked,
+        })
       },
     }
   }

@@ -31,7 +31,7 @@ export class GuestAccess {
     return walk(vcpu.memory, context, low, high, access)
   }
 
-  private canonical(low: number, high: number): boolean {
+  private canonical(high: number): boolean {
     const top = high >> 15
     if (top === 0 || top === -1) return true
     this.raise(13, 0)
@@ -57,7 +57,7 @@ export class GuestAccess {
   /** Byte offset of the operand for reading (a copy when it spans pages), or 0 after a fault. */
   read(low: number, high: number, bytes: number): number {
     const {vcpu} = this
-    if (!this.canonical(low, high)) return 0
+    if (!this.canonical(high)) return 0
     const inPage = low & 0xfff
     if (inPage + bytes <= 4096) {
       const error = this.translate(low, high, 'read')
@@ -83,7 +83,7 @@ export class GuestAccess {
       return 0
     }
     const firstPage = walked.page
-    if (!this.canonical(nextLow, nextHigh)) return 0
+    if (!this.canonical(nextHigh)) return 0
     const nextError = this.translate(nextLow, nextHigh, access)
     if (nextError && !(access === 'write' && this.mayEmulate(nextError))) {
       this.pageFault(nextLow, nextHigh, nextError)
@@ -106,7 +106,7 @@ export class GuestAccess {
   }
 
   private storeFrom(data: number, low: number, high: number, bytes: number): number {
-    if (!this.canonical(low, high)) return 1
+    if (!this.canonical(high)) return 1
     const first = 4096 - (low & 0xfff)
     if (bytes <= first) return this.storePart(data, low, high, bytes)
     const nextLow = ((low & ~0xfff) + 4096) >>> 0
@@ -116,7 +116,7 @@ export class GuestAccess {
       [low, high],
       [nextLow, nextHigh],
     ]) {
-      if (!this.canonical(partLow, partHigh)) return 1
+      if (!this.canonical(partHigh)) return 1
       const error = this.translate(partLow, partHigh, 'write')
       if (error && !this.mayEmulate(error)) {
         this.pageFault(partLow, partHigh, error)
@@ -158,7 +158,7 @@ export class GuestAccess {
   /** Opens a read-modify-write: byte offset to work on (the crossing buffer when `commit` must follow), or 0 to leave the instruction. */
   modify(low: number, high: number, bytes: number): number {
     const {vcpu} = this
-    if (!this.canonical(low, high)) return 0
+    if (!this.canonical(high)) return 0
     const inPage = low & 0xfff
     this.pendingLow = low
     this.pendingHigh = high
@@ -190,7 +190,7 @@ export class GuestAccess {
 
   /** Byte offset of the page to fetch from, or -1 after a fault. */
   fetchPage(low: number, high: number): number {
-    if (!this.canonical(low, high)) return -1
+    if (!this.canonical(high)) return -1
     const error = this.translate(low, high, 'fetch')
     if (!error) return walked.page
     // Without NX the fetch bit is not reported; the guest runs with NX on.

@@ -34,7 +34,10 @@ function bitTest(change: Change) {
     if (target.kind === 'memory' && index.kind === 'register') {
       // The word that holds the bit: offset / bits words away, rounded down.
       const signed = s.signExtend(offset, 64)
-      const byteOffset = s.shiftLeft(s.shiftRightSigned(signed, s.constant(64, Math.log2(bits))), s.constant(64, Math.log2(bits / 8)))
+      const byteOffset = s.shiftLeft(
+        s.shiftRightSigned(signed, s.constant(64, Math.log2(bits))),
+        s.constant(64, Math.log2(bits / 8)),
+      )
       const address = s.addressPlus(byteOffset)
       const {value, write} = s.modify(bits, address, change !== 'none')
       const {bit, mask} = selectBit(s, value, offset)
@@ -85,7 +88,11 @@ function scan(direction: 'forward' | 'reverse') {
     const found =
       direction === 'forward' ? count(s, 'ctz', value) : s.subtract(s.constant(bits, bits - 1), count(s, 'clz', value))
     // A zero source leaves the target as it was (documented by AMD, true of Intel processors); a 32-bit target keeps its upper half too.
-    s.if(s.isZero(value), () => {}, () => s.write(target, found))
+    s.if(
+      s.isZero(value),
+      () => {},
+      () => s.write(target, found),
+    )
     s.setFlags('logic', bits, {r: value})
   }
 }
@@ -260,8 +267,16 @@ const manipulation: Instruction[] = [
       s.write(high, highResult)
     },
   }),
-  instruction('PDEP', {source: 'SDM vol. 2B PDEP', forms: [form('VEX.LZ.F2.0F38 F5 /r', 'Gy', 'By', 'Ey', bmi2)], execute: scatter(true)}),
-  instruction('PEXT', {source: 'SDM vol. 2B PEXT', forms: [form('VEX.LZ.F3.0F38 F5 /r', 'Gy', 'By', 'Ey', bmi2)], execute: scatter(false)}),
+  instruction('PDEP', {
+    source: 'SDM vol. 2B PDEP',
+    forms: [form('VEX.LZ.F2.0F38 F5 /r', 'Gy', 'By', 'Ey', bmi2)],
+    execute: scatter(true),
+  }),
+  instruction('PEXT', {
+    source: 'SDM vol. 2B PEXT',
+    forms: [form('VEX.LZ.F3.0F38 F5 /r', 'Gy', 'By', 'Ey', bmi2)],
+    execute: scatter(false),
+  }),
   instruction('RORX', {
     source: 'SDM vol. 2B RORX',
     forms: [form('VEX.LZ.F2.0F3A F0 /r', 'Gy', 'Ey', 'Ib', bmi2)],
@@ -270,9 +285,21 @@ const manipulation: Instruction[] = [
       s.write(target, s.wasm(`${value.type}.rotr`, [value, s.resize(s.read(amount), value.bits)], {bits: value.bits}))
     },
   }),
-  instruction('SARX', {source: 'SDM vol. 2B SARX', forms: [form('VEX.LZ.F3.0F38 F7 /r', 'Gy', 'Ey', 'By', bmi2)], execute: plainShift('shr_s')}),
-  instruction('SHLX', {source: 'SDM vol. 2B SHLX', forms: [form('VEX.LZ.66.0F38 F7 /r', 'Gy', 'Ey', 'By', bmi2)], execute: plainShift('shl')}),
-  instruction('SHRX', {source: 'SDM vol. 2B SHRX', forms: [form('VEX.LZ.F2.0F38 F7 /r', 'Gy', 'Ey', 'By', bmi2)], execute: plainShift('shr_u')}),
+  instruction('SARX', {
+    source: 'SDM vol. 2B SARX',
+    forms: [form('VEX.LZ.F3.0F38 F7 /r', 'Gy', 'Ey', 'By', bmi2)],
+    execute: plainShift('shr_s'),
+  }),
+  instruction('SHLX', {
+    source: 'SDM vol. 2B SHLX',
+    forms: [form('VEX.LZ.66.0F38 F7 /r', 'Gy', 'Ey', 'By', bmi2)],
+    execute: plainShift('shl'),
+  }),
+  instruction('SHRX', {
+    source: 'SDM vol. 2B SHRX',
+    forms: [form('VEX.LZ.F2.0F38 F7 /r', 'Gy', 'Ey', 'By', bmi2)],
+    execute: plainShift('shr_u'),
+  }),
 ]
 
 export const bits: Instruction[] = [...bitTests(), ...scans, ...manipulation]

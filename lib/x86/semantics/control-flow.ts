@@ -5,7 +5,7 @@
  */
 import type {Builder, Operand, Value} from '../ir/builder.js'
 import {state} from '../state.js'
-import {form, type FormOptions, type Instruction, instruction} from './instruction.js'
+import {type FormOptions, form, type Instruction, instruction} from './instruction.js'
 import {conditionSuffixes, moveStack, push, stackAddress} from './moves.js'
 
 const near: FormOptions = {size64: 'forced'}
@@ -108,7 +108,8 @@ const leave = instruction('LEAVE', {
     const {stackBits} = s
     const frame = s.gpr('rbp', stackBits)
     let address = s.zeroExtend(frame, 64)
-    if (!s.long) address = s.and(s.add(address, s.state('i64.load', state.segmentBase + 16)), s.constant(64, 0xffffffffn))
+    if (!s.long)
+      address = s.and(s.add(address, s.state('i64.load', state.segmentBase + 16)), s.constant(64, 0xffffffffn))
     const saved = s.load(operandBits, address)
     s.setGpr('rsp', s.add(s.gpr('rbp', stackBits), s.constant(stackBits, operandBits / 8)))
     s.setGpr('rbp', saved)
@@ -119,7 +120,11 @@ const nothing = (): void => {}
 
 /** Instructions that change nothing a program can see. */
 const hints: Instruction[] = [
-  instruction('NOP', {source: 'SDM vol. 2B NOP', forms: [form('0F 1F /0', 'Ev'), form('0F 1F /r', 'Ev')], execute: nothing}),
+  instruction('NOP', {
+    source: 'SDM vol. 2B NOP',
+    forms: [form('0F 1F /0', 'Ev'), form('0F 1F /r', 'Ev')],
+    execute: nothing,
+  }),
   instruction('PAUSE', {source: 'SDM vol. 2B PAUSE', forms: [form('F3 90')], execute: nothing}),
   instruction('PREFETCH', {
     source: 'SDM vol. 2B PREFETCHh, PREFETCHW',
@@ -127,7 +132,11 @@ const hints: Instruction[] = [
     execute: nothing,
   }),
   ...['19', '1A', '1B', '1C', '1D', '1E'].map(encoding =>
-    instruction('NOP', {source: 'SDM vol. 2D table A-3, reserved NOPs', forms: [form(`0F ${encoding} /r`, 'Ev')], execute: nothing}),
+    instruction('NOP', {
+      source: 'SDM vol. 2D table A-3, reserved NOPs',
+      forms: [form(`0F ${encoding} /r`, 'Ev')],
+      execute: nothing,
+    }),
   ),
 ]
 

@@ -5,7 +5,7 @@
  */
 import type {Builder, Operand, Value} from '../ir/builder.js'
 import {carryFlag, setFlagsAdd, setFlagsLogic, setFlagsSome, setFlagsSubtract} from './flag-writers.js'
-import {form, type Form, type Instruction, instruction} from './instruction.js'
+import {type Form, form, type Instruction, instruction} from './instruction.js'
 
 /** The eight ALU operations share their encodings: base opcode + 0 to 5, and group 1 `80 81 83 /digit`. */
 function aluForms(base: number, digit: number, writes: boolean): Form[] {

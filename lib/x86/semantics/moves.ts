@@ -6,10 +6,27 @@
 import type {Builder, Operand, Value} from '../ir/builder.js'
 import {state} from '../state.js'
 import {setFlagsSome} from './flag-writers.js'
-import {form, type Form, type Instruction, instruction} from './instruction.js'
+import {type Form, form, type Instruction, instruction} from './instruction.js'
 
 /** Condition suffixes in code order. Source: SDM vol. 2D appendix B, table B-10. */
-export const conditionSuffixes = ['O', 'NO', 'B', 'AE', 'E', 'NE', 'BE', 'A', 'S', 'NS', 'P', 'NP', 'L', 'GE', 'LE', 'G']
+export const conditionSuffixes = [
+  'O',
+  'NO',
+  'B',
+  'AE',
+  'E',
+  'NE',
+  'BE',
+  'A',
+  'S',
+  'NS',
+  'P',
+  'NP',
+  'L',
+  'GE',
+  'LE',
+  'G',
+]
 
 const mov = instruction('MOV', {
   source: 'SDM vol. 2B MOV',

@@ -8,7 +8,7 @@
  */
 import type {Builder, Operand, Value} from '../ir/builder.js'
 import {setFlagsResult, setFlagsSome, topBit} from './flag-writers.js'
-import {form, type Form, type Instruction, instruction} from './instruction.js'
+import {type Form, form, type Instruction, instruction} from './instruction.js'
 
 function groupTwo(digit: number): Form[] {
   return [
@@ -59,7 +59,11 @@ function shift(kind: 'shl' | 'shr' | 'sar') {
       // The last bit shifted out: bit count-1 going right, bit size-count going left. Counts above an 8- or 16-bit size shift out zeros.
       const last =
         kind === 'shl'
-          ? bitAt(s, bits < 32 ? s.wasm('i32.shl', [source, s.subtract(count, one)]) : source, bits < 32 ? s.constant(32, bits - 1) : s.subtract(s.constant(source.bits, bits), count))
+          ? bitAt(
+              s,
+              bits < 32 ? s.wasm('i32.shl', [source, s.subtract(count, one)]) : source,
+              bits < 32 ? s.constant(32, bits - 1) : s.subtract(s.constant(source.bits, bits), count),
+            )
           : bitAt(s, source, s.subtract(count, one))
       const top = topBit(s, result)
       const overflow = kind === 'shl' ? s.xor(top, last) : kind === 'shr' ? topBit(s, old) : s.constant(32, 0)
@@ -77,7 +81,10 @@ function rotate(kind: 'rol' | 'ror') {
     if (bits >= 32) result = s.wasm(`${old.type}.${kind === 'rol' ? 'rotl' : 'rotr'}`, [old, count], {bits})
     else {
       // Doubled (quadrupled) up to 32 bits, a rotate of 8 or 16 bits is one of 32.
-      const doubled = bits === 16 ? s.multiply(wide(old), s.constant(32, 0x00010001)) : s.multiply(wide(old), s.constant(32, 0x01010101))
+      const doubled =
+        bits === 16
+          ? s.multiply(wide(old), s.constant(32, 0x00010001))
+          : s.multiply(wide(old), s.constant(32, 0x01010101))
       result = s.narrow(s.wasm(kind === 'rol' ? 'i32.rotl' : 'i32.rotr', [doubled, count]), bits)
     }
     s.write(target, result)
@@ -115,7 +122,10 @@ function rotateThroughCarry(kind: 'rcl' | 'rcr') {
         } else {
           const out = s.and(s.narrow(s.resize(value, 32), 32), s.constant(32, 1))
           const kept = keep(s, out)
-          s.assign(old, s.or(s.shiftRight(value, s.constant(bits, 1)), s.shiftLeft(incoming, s.constant(bits, bits - 1))))
+          s.assign(
+            old,
+            s.or(s.shiftRight(value, s.constant(bits, 1)), s.shiftLeft(incoming, s.constant(bits, bits - 1))),
+          )
           s.assign(carry, kept)
         }
         s.assign(turns, s.subtract(again(), s.constant(32, 1)))
@@ -126,7 +136,8 @@ function rotateThroughCarry(kind: 'rcl' | 'rcr') {
     s.write(target, result)
     const flags = () => {
       const top = topBit(s, s.variable(old, bits))
-      const other = kind === 'rcl' ? s.variable(carry, 32) : topBit(s, s.shiftLeft(s.variable(old, bits), s.constant(bits, 1)))
+      const other =
+        kind === 'rcl' ? s.variable(carry, 32) : topBit(s, s.shiftLeft(s.variable(old, bits), s.constant(bits, 1)))
       setFlagsSome(s, 0x801, s.or(s.variable(carry, 32), s.shiftLeft(s.xor(top, other), s.constant(32, 11))))
     }
     s.if(masked, flags)
@@ -158,7 +169,8 @@ function doubleShift(kind: 'left' | 'right') {
       const join = (a: Value, b: Value, c: Value) =>
         s.or(s.or(s.shiftLeft(a, s.constant(64, 32)), s.shiftLeft(b, s.constant(64, 16))), c)
       const joined = join(high, middle, high)
-      const moved = kind === 'left' ? s.shiftRight(s.shiftLeft(joined, long), s.constant(64, 32)) : s.shiftRight(joined, long)
+      const moved =
+        kind === 'left' ? s.shiftRight(s.shiftLeft(joined, long), s.constant(64, 32)) : s.shiftRight(joined, long)
       result = s.narrow(moved, 16)
       last =
         kind === 'left'
@@ -187,7 +199,12 @@ export const shifts: Instruction[] = [
   instruction('ROR', {source: rotates, forms: groupTwo(1), undefinedFlags: ['OF'], execute: rotate('ror')}),
   instruction('RCL', {source: rotates, forms: groupTwo(2), undefinedFlags: ['OF'], execute: rotateThroughCarry('rcl')}),
   instruction('RCR', {source: rotates, forms: groupTwo(3), undefinedFlags: ['OF'], execute: rotateThroughCarry('rcr')}),
-  instruction('SHL', {source, forms: [...groupTwo(4), ...groupTwo(6)], undefinedFlags: ['OF', 'AF'], execute: shift('shl')}),
+  instruction('SHL', {
+    source,
+    forms: [...groupTwo(4), ...groupTwo(6)],
+    undefinedFlags: ['OF', 'AF'],
+    execute: shift('shl'),
+  }),
   instruction('SHR', {source, forms: groupTwo(5), undefinedFlags: ['OF', 'AF'], execute: shift('shr')}),
   instruction('SAR', {source, forms: groupTwo(7), undefinedFlags: ['AF'], execute: shift('sar')}),
   instruction('SHLD', {

@@ -30,7 +30,13 @@ function advance(s: Builder, bits: number, ...registers: ('rsi' | 'rdi')[]): voi
   const {addressBits} = s.variant
   const bytes = bits / 8
   const backward = s.and(s.state('i32.load', state.rflags), s.constant(32, 1 << 10))
-  const step = s.hold(s.select(backward, s.constant(addressBits, addressBits === 16 ? 0x10000 - bytes : -bytes), s.constant(addressBits, bytes)))
+  const step = s.hold(
+    s.select(
+      backward,
+      s.constant(addressBits, addressBits === 16 ? 0x10000 - bytes : -bytes),
+      s.constant(addressBits, bytes),
+    ),
+  )
   for (const name of registers) s.setGpr(name, s.add(s.gpr(name, addressBits), step))
 }
 
@@ -69,7 +75,10 @@ function string(mnemonic: string, opcode: number, byteForm: string[], wideForm: 
   const slowPath = `rep-${mnemonic.toLowerCase()}`
   return instruction(mnemonic, {
     source: `SDM vol. 2 ${mnemonic}, vol. 2B REP`,
-    forms: [form(hex(opcode), ...byteForm, {rep: true, operandBits: 8}), form(hex(opcode + 1), ...wideForm, {rep: true})],
+    forms: [
+      form(hex(opcode), ...byteForm, {rep: true, operandBits: 8}),
+      form(hex(opcode + 1), ...wideForm, {rep: true}),
+    ],
     execute(s, operand) {
       if (s.variant.rep === 'none') return bodies[mnemonic](s, operand.bits)
       s.setState('i32.store', s.scratch, s.constant(32, operand.bits / 8))

@@ -5,7 +5,7 @@
  * Source: SDM vol. 2, vol. 3A 2.8.
  */
 import {state} from '../state.js'
-import {form, type Form, type FormOptions, type Instruction, instruction} from './instruction.js'
+import {type Form, type FormOptions, form, type Instruction, instruction} from './instruction.js'
 
 /** A slow path that may move RIP or switch modes. */
 function slow(mnemonic: string, name: string, ...forms: Form[]): Instruction {
@@ -56,7 +56,8 @@ export const system: Instruction[] = [
   instruction('CLD', {
     source: 'SDM vol. 2A CLD',
     forms: [form('FC')],
-    execute: s => s.setState('i32.store', state.rflags, s.and(s.state('i32.load', state.rflags), s.constant(32, ~0x400))),
+    execute: s =>
+      s.setState('i32.store', state.rflags, s.and(s.state('i32.load', state.rflags), s.constant(32, ~0x400))),
   }),
   instruction('STD', {
     source: 'SDM vol. 2B STD',
@@ -104,8 +105,22 @@ export const system: Instruction[] = [
   slow('MOV from DR', 'mov-from-dr', form('0F 21 /r', 'Ry', 'Dy', fixed64)),
   slow('MOV to CR', 'mov-to-cr', form('0F 22 /r', 'Cy', 'Ry', fixed64)),
   slow('MOV to DR', 'mov-to-dr', form('0F 23 /r', 'Dy', 'Ry', fixed64)),
-  slow('IN', 'in', form('E4', 'AL', 'Ib', {operandBits: 8}), form('E5', 'eAX', 'Ib'), form('EC', 'AL', 'DX', {operandBits: 8}), form('ED', 'eAX', 'DX')),
-  slow('OUT', 'out', form('E6', 'Ib', 'AL', {operandBits: 8}), form('E7', 'Ib', 'eAX'), form('EE', 'DX', 'AL', {operandBits: 8}), form('EF', 'DX', 'eAX')),
+  slow(
+    'IN',
+    'in',
+    form('E4', 'AL', 'Ib', {operandBits: 8}),
+    form('E5', 'eAX', 'Ib'),
+    form('EC', 'AL', 'DX', {operandBits: 8}),
+    form('ED', 'eAX', 'DX'),
+  ),
+  slow(
+    'OUT',
+    'out',
+    form('E6', 'Ib', 'AL', {operandBits: 8}),
+    form('E7', 'Ib', 'eAX'),
+    form('EE', 'DX', 'AL', {operandBits: 8}),
+    form('EF', 'DX', 'eAX'),
+  ),
   slow('INS', 'ins', form('6C', 'Yb', 'DX', {operandBits: 8}), form('6D', 'Yz', 'DX')),
   slow('OUTS', 'outs', form('6E', 'DX', 'Xb', {operandBits: 8}), form('6F', 'DX', 'Xz')),
   instruction('CLFLUSH', {

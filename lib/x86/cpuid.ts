@@ -1,0 +1,87 @@
+/**
+ * What the processor says of itself: CPUID leaves and the features behind them. A feature that is not listed here is not decoded: its
+ * instructions raise #UD.
+ *
+ * Source: SDM vol. 2A CPUID, AMD APM vol. 3 appendix E.
+ */
+
+/** Features by the leaf and register that announce them. Baseline features of x86-64 need no entry in `offered`. */
+// biome-ignore format: a table
+const features: Record<string, {leaf: number; register: 0 | 1 | 2 | 3; bit: number}> = {
+  fpu: {leaf: 1, register: 3, bit: 0}, de: {leaf: 1, register: 3, bit: 2}, tsc: {leaf: 1, register: 3, bit: 4}, msr: {leaf: 1, register: 3, bit: 5},
+  pae: {leaf: 1, register: 3, bit: 6}, cx8: {leaf: 1, register: 3, bit: 8}, apic: {leaf: 1, register: 3, bit: 9}, sep: {leaf: 1, register: 3, bit: 11},
+  cmov: {leaf: 1, register: 3, bit: 15}, pat: {leaf: 1, register: 3, bit: 16}, clflush: {leaf: 1, register: 3, bit: 19}, mmx: {leaf: 1, register: 3, bit: 23},
+  fxsr: {leaf: 1, register: 3, bit: 24}, sse: {leaf: 1, register: 3, bit: 25}, sse2: {leaf: 1, register: 3, bit: 26},
+  sse3: {leaf: 1, register: 2, bit: 0}, pclmulqdq: {leaf: 1, register: 2, bit: 1}, ssse3: {leaf: 1, register: 2, bit: 9}, cx16: {leaf: 1, register: 2, bit: 13},
+  'sse4.1': {leaf: 1, register: 2, bit: 19}, 'sse4.2': {leaf: 1, register: 2, bit: 20}, movbe: {leaf: 1, register: 2, bit: 22}, popcnt: {leaf: 1, register: 2, bit: 23},
+  aes: {leaf: 1, register: 2, bit: 25}, xsave: {leaf: 1, register: 2, bit: 26}, rdrand: {leaf: 1, register: 2, bit: 30}, hypervisor: {leaf: 1, register: 2, bit: 31},
+  fsgsbase: {leaf: 7, register: 1, bit: 0}, bmi1: {leaf: 7, register: 1, bit: 3}, bmi2: {leaf: 7, register: 1, bit: 8}, erms: {leaf: 7, register: 1, bit: 9},
+  rdseed: {leaf: 7, register: 1, bit: 18}, adx: {leaf: 7, register: 1, bit: 19}, sha: {leaf: 7, register: 1, bit: 29},
+  syscall: {leaf: 0x80000001, register: 3, bit: 11}, nx: {leaf: 0x80000001, register: 3, bit: 20}, rdtscp: {leaf: 0x80000001, register: 3, bit: 27}, lm: {leaf: 0x80000001, register: 3, bit: 29},
+  lahf: {leaf: 0x80000001, register: 2, bit: 0}, lzcnt: {leaf: 0x80000001, register: 2, bit: 5},
+}
+
+/** True when instructions of the feature are decoded. x87 is part of fpu. */
+export function offered(feature: string): boolean {
+  return feature === 'x87' || feature in features
+}
+
+/** Feature bits of AMD's leaf 0x80000001 EDX that repeat leaf 1 EDX. */
+const repeatedByAmd = 0x0183f3ff
+
+const brand = 'Gastwirt software x86-64 processor'
+
+function featureBits(leaf: number, register: number): number {
+  let bits = 0
+  for (const feature of Object.values(features)) {
+    if (feature.leaf === leaf && feature.register === register) bits |= 1 << feature.bit
+  }
+  return bits
+}
+
+/** Four bytes of text as a little-endian number. */
+function text(value: string, at: number): number {
+  let word = 0
+  for (let index = 3; index >= 0; index--) word = (word << 8) | (value.charCodeAt(at + index) || 0)
+  return word
+}
+
+/** EAX EBX ECX EDX of a leaf. Leaves beyond those known give zeros. */
+export function cpuFeatures(leaf: number, subleaf: number): [number, number, number, number] {
+  const vendor = 'AuthenticAMD'
+  switch (leaf >>> 0) {
+    case 0:
+      return [0x0d, text(vendor, 0), text(vendor, 8), text(vendor, 4)]
+    case 1:
+      // Family 0x17, model 1, stepping 0; CLFLUSH line of 8 quadwords.
+      return [0x00800f10, 8 << 8, featureBits(1, 2), featureBits(1, 3)]
+    case 7:
+      return subleaf === 0 ? [0, featureBits(7, 1), 0, 0] : [0, 0, 0, 0]
+    case 0x0d:
+      // x87 and SSE only: 512 bytes of legacy image and a 64-byte header.
+      if (subleaf === 0) return [3, 576, 576, 0]
+      return [0, 0, 0, 0]
+    case 0x80000000:
+      return [0x80000008, text(vendor, 0), text(vendor, 8), text(vendor, 4)]
+    case 0x80000001:
+      return [
+        0x00800f10,
+        0,
+        featureBits(0x80000001, 2),
+        featureBits(0x80000001, 3) | (featureBits(1, 3) & repeatedByAmd),
+      ]
+    case 0x80000002:
+    case 0x80000003:
+    case 0x80000004: {
+      const at = ((leaf >>> 0) - 0x80000002) * 16
+      return [text(brand, at), text(brand, at + 4), text(brand, at + 8), text(brand, at + 12)]
+    }
+    case 0x80000007:
+      return [0, 0, 0, 0x100]
+    case 0x80000008:
+      // 40 physical and 48 linear address bits.
+      return [0x3028, 0, 0, 0]
+    default:
+      return [0, 0, 0, 0]
+  }
+}

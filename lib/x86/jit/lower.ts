@@ -1,0 +1,398 @@
+/**
+ * The translator tier: templates with the operands of this instruction as constants, general registers in locals, flags kept as the
+ * operands they follow from until somebody needs them. Vector and other registers stay in vCPU state.
+ *
+ * Ways out of a region (labels outside everything): `leave` writes the changed registers back and returns blockEnd; `fault` also notes the
+ * site, from which the run loop learns RIP and the flags.
+ */
+import type {Code} from '../../wasm/builder.js'
+import type {DecodedInstruction} from '../decode/instruction-record.js'
+import {FlagKind, type FlagKindName} from '../flags.js'
+import {extendTo64} from '../interpret.js'
+import type {Op, RegisterRef, Template} from '../ir/op.js'
+import {type Imports, Lowering} from '../lower.js'
+import {state, tlb} from '../state.js'
+
+/** Where a region may be left by a fault: what the run loop needs to make the state precise. */
+export interface Site {
+  readonly rip: bigint
+  /** FlagKind of the flags held in locals, or -1 when they are in vCPU state. */
+  readonly flags: number
+}
+
+/** What the current instruction is. */
+export interface Place {
+  readonly decoded: DecodedInstruction
+  readonly rip: bigint
+  readonly next: bigint
+  readonly flagsWanted: boolean
+}
+
+/** Control flow, which the region's writer knows. Depth counts from inside the current instruction. */
+export interface Exits {
+  /** Goes to a known RIP: a block of the region, or out. Flags are already where the target expects them. */
+  goTo(rip: bigint, depth: number): void
+  /** Leaves with RIP already in state. */
+  leave(depth: number): void
+  /** Leaves at a fault site. */
+  fault(site: Site, depth: number): void
+  /** Address of a permanent record of the current instruction, for slow paths. */
+  recordAddress(): number
+  systemNumber(name: string): number
+}
+
+export class Translator extends Lowering {
+  /** FlagKind name of the flags in locals, or undefined when they are in vCPU state. */
+  flags: FlagKindName | undefined
+  readonly gprs: number[] = []
+  private place!: Place
+  private readonly flagA: number
+  private readonly flagB: number
+  private readonly flagR: number
+
+  constructor(
+    code: Code,
+    cpu: number,
+    imports: Imports,
+    private readonly mmuMode: number,
+    private readonly usedGprs: number,
+    private readonly changedGprs: number,
+    private readonly exits: Exits,
+  ) {
+    super(code, cpu, imports)
+    for (let register = 0; register < 16; register++) this.gprs.push(code.local('i64'))
+    this.flagA = code.local('i64')
+    this.flagB = code.local('i64')
+    this.flagR = code.local('i64')
+  }
+
+  /** Reads the general registers the region uses. */
+  loadRegisters(): void {
+    for (let register = 0; register < 16; register++) {
+      if (((this.usedGprs >> register) & 1) === 0) continue
+      this.code.localGet(this.cpu)
+      this.code.memory('i64.load', state.gpr + register * 8)
+      this.code.localSet(this.gprs[register])
+    }
+  }
+
+  /** Writes back the general registers the region changes. */
+  storeRegisters(): void {
+    for (let register = 0; register < 16; register++) {
+      if (((this.changedGprs >> register) & 1) === 0) continue
+      this.code.localGet(this.cpu)
+      this.code.localGet(this.gprs[register])
+      this.code.memory('i64.store', state.gpr + register * 8)
+    }
+  }
+
+  /** Writes the flag locals to where the run loop looks for a fault site's. */
+  storeFaultFlags(): void {
+    for (const [local, offset] of [
+      [this.flagA, 0],
+      [this.flagB, 8],
+      [this.flagR, 16],
+    ]) {
+      this.code.localGet(this.cpu)
+      this.code.localGet(local)
+      this.code.memory('i64.store', state.siteFlags + offset)
+    }
+  }
+
+  instruction(template: Template, place: Place): void {
+    this.place = place
+    if (template.maySetFlags || template.readsFlags) {
+      // Conditional setters and slow paths need the flags in state; conditions can use the locals.
+      const needsState = template.maySetFlags || template.ops.some(op => op.kind === 'status-flags' || op.kind === 'system')
+      if (needsState) this.flushFlags()
+    }
+    this.lower(template)
+  }
+
+  /** Puts the flags into vCPU state. */
+  flushFlags(): void {
+    const {code, flags} = this
+    if (flags === undefined) return
+    for (const [field, local] of this.flagLocals(flags)) {
+      code.localGet(this.cpu)
+      code.localGet(local)
+      code.memory('i64.store', state[field])
+    }
+    code.localGet(this.cpu)
+    code.i32Const(FlagKind[flags])
+    code.memory('i32.store', state.flagKind)
+    this.flags = undefined
+  }
+
+  /** The flag fields a kind uses. */
+  private flagLocals(kind: FlagKindName): ['flagA' | 'flagB' | 'flagR', number][] {
+    const list: ['flagA' | 'flagB' | 'flagR', number][] = []
+    if (kind !== 'logic') list.push(['flagA', this.flagA])
+    if (kind !== 'logic' && kind !== 'explicit' && kind !== 'result') list.push(['flagB', this.flagB])
+    if (kind !== 'explicit') list.push(['flagR', this.flagR])
+    return list
+  }
+
+  protected repeatable(op: Op): boolean {
+    return op.kind === 'const' || op.kind === 'immediate' || op.kind === 'rip'
+  }
+
+  private offsetOf(ref: RegisterRef): number {
+    return 'fixed' in ref ? ref.fixed : this.place.decoded.slots[ref.slot]
+  }
+
+  protected getRegister(op: Op & {kind: 'get-register'}): void {
+    const {code} = this
+    const offset = this.offsetOf(op.ref) + op.offset
+    if (offset >= state.rip) {
+      code.localGet(this.cpu)
+      const access = ({8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load'} as const)[op.bits]
+      return code.memory(access!, offset)
+    }
+    code.localGet(this.gprs[offset >> 3])
+    if (op.bits === 64) return
+    if (offset & 1) {
+      code.i64Const(8)
+      code.op('i64.shr_u')
+    }
+    code.op('i32.wrap_i64')
+    if (op.bits === 32) return
+    code.i32Const(op.bits === 8 ? 0xff : 0xffff)
+    code.op('i32.and')
+  }
+
+  protected setRegister(op: Op & {kind: 'set-register'}): void {
+    const {code} = this
+    const offset = this.offsetOf(op.ref) + op.offset
+    if (offset >= state.rip) {
+      code.localGet(this.cpu)
+      this.push(op.value)
+      const access = ({8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store'} as const)[op.bits]
+      return code.memory(access!, offset)
+    }
+    const local = this.gprs[offset >> 3]
+    this.push(op.value)
+    if (op.bits < 64) code.op('i64.extend_i32_u')
+    if (op.bits < 32) {
+      const high = offset & 1
+      if (high) {
+        code.i64Const(8)
+        code.op('i64.shl')
+      }
+      code.localGet(local)
+      code.i64Const(op.bits === 16 ? ~0xffffn : high ? ~0xff00n : ~0xffn)
+      code.op('i64.and')
+      code.op('i64.or')
+    }
+    code.localSet(local)
+  }
+
+  protected registerAddress(op: Op & {kind: 'register-address'}): void {
+    this.code.localGet(this.cpu)
+    this.code.i32Const(this.offsetOf(op.ref))
+    this.code.op('i32.add')
+  }
+
+  protected immediate(): void {
+    this.code.i64Const(this.place.decoded.immediate)
+  }
+
+  protected rip(next: boolean): void {
+    this.code.i64Const(next ? this.place.next : this.place.rip)
+  }
+
+  protected address(segment: boolean): void {
+    const {code} = this
+    const {decoded} = this.place
+    const {memory, variant} = decoded
+    if (memory === undefined) return code.i64Const(0)
+    let terms = 0
+    const plus = () => {
+      if (terms++ > 0) code.op('i64.add')
+    }
+    if (memory.base !== state.zero) {
+      code.localGet(this.gprs[memory.base >> 3])
+      plus()
+    }
+    if (memory.index !== state.zero) {
+      code.localGet(this.gprs[memory.index >> 3])
+      if (memory.scale > 0) {
+        code.i64Const(memory.scale)
+        code.op('i64.shl')
+      }
+      plus()
+    }
+    if (memory.displacement !== 0n || terms === 0) {
+      code.i64Const(memory.displacement)
+      plus()
+    }
+    if (variant.addressBits < 64) {
+      code.i64Const(variant.addressBits === 32 ? 0xffffffffn : 0xffffn)
+      code.op('i64.and')
+    }
+    if (!segment) return
+    if (memory.addsSegmentBase) {
+      code.localGet(this.cpu)
+      code.memory('i64.load', state.segmentBase + memory.segment * 8)
+      code.op('i64.add')
+    }
+    if (variant.codeBits < 64) {
+      code.i64Const(0xffffffffn)
+      code.op('i64.and')
+    }
+  }
+
+  protected setFlags(op: Op & {kind: 'set-flags'}): void {
+    const {code, depth} = this
+    if (!this.place.flagsWanted) return
+    const conditional = depth > 0
+    for (const [field, value, local] of [
+      ['flagA', op.a, this.flagA],
+      ['flagB', op.b, this.flagB],
+      ['flagR', op.r, this.flagR],
+    ] as const) {
+      if (value === undefined) continue
+      if (conditional) code.localGet(this.cpu)
+      this.push(value)
+      extendTo64(code, op.bits)
+      if (conditional) code.memory('i64.store', state[field])
+      else code.localSet(local)
+    }
+    if (!conditional) {
+      this.flags = op.flags
+      return
+    }
+    code.localGet(this.cpu)
+    code.i32Const(FlagKind[op.flags])
+    code.memory('i32.store', state.flagKind)
+  }
+
+  protected condition(condition: number): void {
+    const {code, flags} = this
+    const known = flags === undefined ? undefined : conditionFrom(flags, condition >> 1)
+    if (known === undefined) {
+      if (flags !== undefined) this.storeFlagsKeeping()
+      return code.call(this.imports(`condition${condition}`))
+    }
+    known(code, {a: this.flagA, b: this.flagB, r: this.flagR})
+    if (condition & 1) code.op('i32.eqz')
+  }
+
+  /** Copies flags to state for a condition function; they are then in state for good. */
+  private storeFlagsKeeping(): void {
+    const {flags} = this
+    this.flushFlags()
+    // Inside structured control the copy may not have happened on every path: the locals stay the truth there.
+    if (this.depth > 0) this.flags = flags
+  }
+
+  protected statusFlags(): void {
+    this.code.call(this.imports('statusFlags'))
+  }
+
+  protected jump(op: Op & {kind: 'jump'}): void {
+    const {code} = this
+    const definition = this.template.definitions[op.target]
+    if (definition?.kind === 'immediate') {
+      this.exits.goTo(BigInt.asUintN(64, this.place.decoded.immediate), this.depth)
+      return
+    }
+    code.localGet(this.cpu)
+    this.push(op.target)
+    code.memory('i64.store', state.rip)
+    this.flushFlags()
+    this.exits.leave(this.depth)
+  }
+
+  protected branch(op: Op & {kind: 'branch'}): void {
+    const {code} = this
+    this.push(op.condition)
+    const {flags} = this
+    code.if()
+    this.exits.goTo(BigInt.asUintN(64, this.place.decoded.immediate), this.depth + 1)
+    code.end()
+    this.flags = flags
+    this.exits.goTo(this.place.next, this.depth)
+  }
+
+  protected system(name: string): void {
+    const {code} = this
+    this.flushFlags()
+    this.storeRegisters()
+    code.localGet(this.cpu)
+    code.i64Const(this.place.rip)
+    code.memory('i64.store', state.rip)
+    code.i32Const(this.exits.recordAddress())
+    code.i32Const(this.exits.systemNumber(name))
+    code.call(this.imports('system'))
+    const status = this.temporary('i32')
+    code.localTee(status)
+    code.if()
+    code.localGet(status)
+    code.return()
+    code.end()
+    this.loadRegisters()
+    if (this.template.endsBlock) this.exits.goTo(this.place.next, this.depth)
+  }
+
+  protected tlbBase(): void {
+    this.code.localGet(this.cpu)
+  }
+
+  protected tlbOffset(write: boolean): number {
+    if (this.mmuMode === 0) return write ? tlb.writeSupervisor : tlb.readSupervisor
+    return write ? tlb.writeUser : tlb.readUser
+  }
+
+  protected exit(): void {
+    this.exits.fault({rip: this.place.rip, flags: this.flags === undefined ? -1 : FlagKind[this.flags]}, this.depth)
+  }
+}
+
+type FlagLocals = {a: number; b: number; r: number}
+type ConditionCode = (code: Code, flags: FlagLocals) => void
+
+/** compare(x, y) on two flag locals. */
+const compare =
+  (name: string, left: keyof FlagLocals, right: keyof FlagLocals): ConditionCode =>
+  (code, flags) => {
+    code.localGet(flags[left])
+    code.localGet(flags[right])
+    code.op(name)
+  }
+const zero: ConditionCode = (code, flags) => {
+  code.localGet(flags.r)
+  code.op('i64.eqz')
+}
+const negative: ConditionCode = (code, flags) => {
+  code.localGet(flags.r)
+  code.i64Const(0)
+  code.op('i64.lt_s')
+}
+const notPositive: ConditionCode = (code, flags) => {
+  code.localGet(flags.r)
+  code.i64Const(1)
+  code.op('i64.lt_s')
+}
+const never: ConditionCode = code => code.i32Const(0)
+
+/** How a pair of conditions (O B E BE S P L LE) follows directly from the flag locals; undefined asks the general function. */
+function conditionFrom(kind: FlagKindName, pair: number): ConditionCode | undefined {
+  const sub: (ConditionCode | undefined)[] = [
+    undefined,
+    compare('i64.lt_u', 'a', 'b'),
+    compare('i64.eq', 'a', 'b'),
+    compare('i64.le_u', 'a', 'b'),
+    negative,
+    undefined,
+    compare('i64.lt_s', 'a', 'b'),
+    compare('i64.le_s', 'a', 'b'),
+  ]
+  const logic: (ConditionCode | undefined)[] = [never, never, zero, zero, negative, undefined, negative, notPositive]
+  if (kind === 'sub') return sub[pair]
+  if (kind === 'logic') return logic[pair]
+  if (kind === 'explicit') return undefined
+  if (kind === 'add' && pair === 1) return compare('i64.lt_u', 'r', 'a')
+  return pair === 2 ? zero : pair === 4 ? negative : undefined
+}
+

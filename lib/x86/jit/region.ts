@@ -1,0 +1,157 @@
+/**
+ * Finds what to translate together: the basic blocks of one page that direct jumps and branches connect, in address order, and
+ * where status flags are wanted.
+ *
+ * Flags have three grades of life at a point: dead (written again before anything looks), faults (only a fault frame would show
+ * them), live (an instruction reads them, or control leaves the region). Costly flag computations are left out unless live.
+ */
+import type {DecodedInstruction} from '../decode/instruction-record.js'
+import type {Template} from '../ir/op.js'
+
+export const Flags = {dead: 0, faults: 1, live: 2} as const
+
+export interface RegionInstruction {
+  readonly decoded: DecodedInstruction
+  readonly template: Template
+  readonly rip: bigint
+  /** Life of the status flags after it. */
+  flagsAfter: number
+}
+
+export interface RegionBlock {
+  readonly rip: bigint
+  readonly instructions: RegionInstruction[]
+  /** RIP after the last instruction. */
+  readonly end: bigint
+  /** RIPs that control may go to directly. */
+  readonly successors: bigint[]
+  /** Control may come from outside: the dispatcher can start here. */
+  entry: boolean
+  /** Blocks of the region that lead here. */
+  predecessors: number
+  flagsBefore: number
+}
+
+export interface Region {
+  readonly blocks: RegionBlock[]
+  /** RIP → index in `blocks`. */
+  readonly index: ReadonlyMap<bigint, number>
+}
+
+const maximumBlocks = 64
+const maximumInstructions = 600
+
+/** Decodes at a RIP inside the region's page; undefined when there is nothing to translate (fault, page end, spans pages). */
+export type DecodeAt = (rip: bigint) => {decoded: DecodedInstruction; template: Template} | undefined
+
+/** The region around `start`. `isEntry` tells which other block starts the dispatcher has already asked for. */
+export function findRegion(start: bigint, decodeAt: DecodeAt, isEntry: (rip: bigint) => boolean): Region | undefined {
+  const starts = new Set<bigint>([start])
+  const entries = new Set<bigint>([start])
+  const seen = new Map<bigint, RegionInstruction>()
+  const work = [start]
+  while (work.length > 0 && starts.size <= maximumBlocks && seen.size < maximumInstructions) {
+    for (let rip = work.pop()!; !seen.has(rip); ) {
+      const found = decodeAt(rip)
+      if (found === undefined) break
+      const instruction: RegionInstruction = {...found, rip, flagsAfter: Flags.live}
+      seen.set(rip, instruction)
+      const next = BigInt.asUintN(64, rip + BigInt(found.decoded.length))
+      if (!found.template.endsBlock) {
+        if (isEntry(next)) starts.add(next)
+        rip = next
+        continue
+      }
+      for (const target of targetsOf(instruction, next)) {
+        if (target.after) entries.add(target.rip)
+        if (!starts.has(target.rip)) {
+          starts.add(target.rip)
+          work.push(target.rip)
+        }
+      }
+      break
+    }
+  }
+  return assemble(starts, entries, seen, isEntry)
+}
+
+/** Direct successors of a block-ending instruction; `after` marks the return point of a call. */
+function targetsOf(instruction: RegionInstruction, next: bigint): {rip: bigint; after: boolean}[] {
+  const {decoded, template} = instruction
+  const last = template.ops.at(-1)
+  const direct = decoded.operands[0]?.kind === 'immediate' && decoded.form.operands[0]?.startsWith('J')
+  const target = BigInt.asUintN(64, decoded.immediate)
+  if (last?.kind === 'branch') return [{rip: next, after: false}, {rip: target, after: false}]
+  if (last?.kind === 'jump') {
+    if (last.call) return [{rip: next, after: true}]
+    return direct && !last.return ? [{rip: target, after: false}] : []
+  }
+  // A slow path that usually goes on behind itself.
+  return last?.kind === 'system' ? [{rip: next, after: true}] : []
+}
+
+function assemble(starts: Set<bigint>, entries: Set<bigint>, seen: Map<bigint, RegionInstruction>, isEntry: (rip: bigint) => boolean): Region | undefined {
+  const blocks: RegionBlock[] = []
+  for (const rip of [...starts].filter(start => seen.has(start)).sort((a, b) => (a < b ? -1 : 1))) {
+    const instructions: RegionInstruction[] = []
+    let at = rip
+    let successors: bigint[] = []
+    for (;;) {
+      const instruction = seen.get(at)
+      if (instruction === undefined || (at !== rip && starts.has(at))) {
+        successors = [at]
+        break
+      }
+      // Overlapping decodings would share the object: each block marks flags on its own copy.
+      instructions.push({...instruction})
+      at = BigInt.asUintN(64, at + BigInt(instruction.decoded.length))
+      if (instruction.template.endsBlock) {
+        successors = targetsOf(instruction, at).map(target => target.rip)
+        break
+      }
+    }
+    blocks.push({rip, instructions, end: at, successors, entry: entries.has(rip) || isEntry(rip), predecessors: 0, flagsBefore: Flags.live})
+  }
+  if (blocks.length === 0) return undefined
+  const index = new Map(blocks.map((block, at) => [block.rip, at]))
+  for (const block of blocks) for (const target of block.successors) {
+    const at = index.get(target)
+    if (at !== undefined) blocks[at].predecessors++
+  }
+  markFlags(blocks, index)
+  return {blocks, index}
+}
+
+/** Flag life, backwards to a fixed point. */
+function markFlags(blocks: RegionBlock[], index: ReadonlyMap<bigint, number>): void {
+  for (const block of blocks) block.flagsBefore = Flags.dead
+  for (let changed = true; changed; ) {
+    changed = false
+    for (let at = blocks.length - 1; at >= 0; at--) {
+      const block = blocks[at]
+      const last = block.instructions.at(-1)!.template.ops.at(-1)
+      let life: number = Flags.live
+      const staysInside = (last?.kind === 'branch' || last?.kind === 'jump' || !block.instructions.at(-1)!.template.endsBlock) && block.successors.length > 0
+      if (staysInside && !(last?.kind === 'jump' && last.call)) {
+        life = Flags.dead
+        for (const target of block.successors) {
+          const successor = index.get(target)
+          life = Math.max(life, successor === undefined ? Flags.live : blocks[successor].flagsBefore)
+        }
+      }
+      for (let position = block.instructions.length - 1; position >= 0; position--) {
+        const instruction = block.instructions[position]
+        const {template} = instruction
+        instruction.flagsAfter = life
+        if (template.setsFlags) life = Flags.dead
+        if (template.canFault) life = Math.max(life, Flags.faults)
+        const onlyForOwnFlags = template.setsFlags && instruction.flagsAfter < Flags.live
+        if (template.readsFlags && !onlyForOwnFlags) life = Flags.live
+      }
+      if (life !== block.flagsBefore) {
+        block.flagsBefore = life
+        changed = true
+      }
+    }
+  }
+}

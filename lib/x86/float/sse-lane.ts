@@ -138,11 +138,11 @@ export function squareRootLane(view: DataView, isDouble: number, at: number): nu
 export function extremeLane(view: DataView, maximum: boolean, isDouble: number, first: number, second: number): number {
   read(view, first, left, isDouble)
   read(view, second, right, isDouble)
-  const isNaN = left.kind >= Kind.quietNaN || right.kind >= Kind.quietNaN
-  const order = isNaN ? 0 : compare(left, right)
+  const unordered = left.kind >= Kind.quietNaN || right.kind >= Kind.quietNaN
+  const order = unordered ? 0 : compare(left, right)
   const takeFirst = maximum ? order > 0 : order < 0
   giveUnchanged(view, takeFirst ? first : second, takeFirst ? left : right, isDouble)
-  if (isNaN) return Exception.invalid
+  if (unordered) return Exception.invalid
   return left.denormal | right.denormal ? Exception.denormal : 0
 }
 

@@ -95,13 +95,14 @@ export function hashInputs(groups: readonly Group[]): number {
   return hash >>> 0
 }
 
-/** Encodes groups with the output states, which follow one another in `outputs`. */
+/** Encodes groups with the output states, which follow one another in `outputs`; `quality` is brotli's. */
 export function encodeFile(
   family: string,
   processor: Processor,
   seed: number,
   groups: Group[],
   outputs: Buffer,
+  quality = 10,
 ): Buffer {
   const forms = [...new Set(groups.map(group => group.form))]
   const formNumbers = new Map(forms.map((form, number) => [form, number]))
@@ -162,7 +163,7 @@ export function encodeFile(
   const plain = Buffer.concat(sections)
   return brotliCompressSync(plain, {
     params: {
-      [constants.BROTLI_PARAM_QUALITY]: 10,
+      [constants.BROTLI_PARAM_QUALITY]: quality,
       [constants.BROTLI_PARAM_LGWIN]: 24,
       [constants.BROTLI_PARAM_SIZE_HINT]: plain.length,
     },

@@ -21,7 +21,7 @@ import type {Template} from './ir/op.js'
 import {jumpIndex} from './mmu/tlb.js'
 import {instructions} from './semantics/index.js'
 import {slowPathNames, slowPaths} from './slow/index.js'
-import {ExitReason, jumpCache, state} from './state.js'
+import {ExitReason, jumpCache, Segment, state} from './state.js'
 import type {Vcpu} from './vcpu.js'
 
 const maximumInstructions = 40
@@ -308,6 +308,18 @@ export class Engine {
     const fault = vcpu.u32('exitReason') === ExitReason.fault
     vcpu.setU32('exitReason', ExitReason.none)
     return !fault
+  }
+
+  /** The instruction at RIP addresses memory through SS: with rSP or rBP as base, or as stack. */
+  usesStackSegment(): boolean {
+    const {vcpu} = this
+    const at = (vcpu.base + state.rip) >>> 2
+    const [low, high] = [vcpu.memory.uint32[at], vcpu.memory.uint32[at + 1] | 0]
+    const page = vcpu.access.fetchPage(low, high)
+    const decoded = page < 0 ? undefined : this.decodeAt(low, high, page, true)
+    if (decoded === undefined) return false
+    if (decoded.memory !== undefined && decoded.memory.segment === Segment.ss) return true
+    return decoded.memory === undefined && /^(PUSH|POP|CALL|RET|ENTER|LEAVE|IRET)/.test(decoded.instruction.mnemonic)
   }
 
   /** While CR0.TS is set code runs one instruction at a time, so that #NM comes at the right one. */

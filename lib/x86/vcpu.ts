@@ -8,7 +8,7 @@
  */
 import {Engine} from './engine.js'
 import type {LinearMemory} from './memory.js'
-import {GuestAccess} from './mmu/access.js'
+import {GuestAccess, nonCanonical} from './mmu/access.js'
 import {Tlb} from './mmu/tlb.js'
 import type {Fault, Outcome, Platform} from './platform.js'
 import {Registers} from './registers.js'
@@ -113,6 +113,7 @@ export class Vcpu extends Registers {
   /** The exception that generated code left in state enters the guest. */
   private deliverFault(): void {
     this.recoverRip()
+    if (this.u32('faultVector') === nonCanonical) this.setU32('faultVector', this.engine.usesStackSegment() ? 12 : 13)
     const vector = this.u32('faultVector')
     if (vector === 14) this.setU64('cr2', this.u64('faultAddress'))
     this.platform.exception(

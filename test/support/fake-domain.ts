@@ -39,24 +39,29 @@ let startedMs = Date.now()
 let log = 'Gastwirt (fake) boots\nsecond line\n'
 const waiters: {until: 'shutdown' | 'death'; resolve: (end: DomainEnd) => void}[] = []
 
-const hub = new ConsoleHub(() => {
+const hub = new ConsoleHub(() => read())
+let typed = ''
+
+function read(): void {
+  if (paused) return
   const bytes = hub.takeInput(1 << 20)
   say(Buffer.from(bytes).toString())
   typed += Buffer.from(bytes).toString()
   const lines = typed.split(/[\r\n]/)
   typed = lines.pop()!
   for (const line of lines) if (line === 'poweroff' || line === 'crash' || line === 'reboot') void end(line)
-})
-let typed = ''
+}
 
 function say(text: string): void {
   hub.write(Buffer.from(text))
 }
 
 function run(): void {
-  for (let line = 0; line < Number(words.get('flood') ?? 0); line++) say(`line ${line} of a guest that floods its console\r\n`)
+  for (let line = 0; line < Number(words.get('flood') ?? 0); line++)
+    say(`line ${line} of a guest that floods its console\r\n`)
   say(`guest ${name} runs\r\n`)
   if (words.has('poweroff')) void end('poweroff')
+  read()
 }
 
 function settle(until: 'shutdown' | 'death'): void {

@@ -25,22 +25,37 @@ export interface Machine {
   run(): void
 }
 
+/** Pages that exist instead of the identity map. */
+export interface MappedPages {
+  readonly address: number
+  readonly pages: number
+  readonly write: boolean
+  readonly execute: boolean
+}
+
 /** A machine at CPL `cpl` in code of `bits`. `extraPages` maps linear page → frame beyond the identity. */
-export function machine(options: {translateAfter?: number; cpl?: number} = {}): Machine {
-  const wasm = new WebAssembly.Memory({initial: (ramStart + ramBytes) / 65536, maximum: (ramStart + ramBytes) / 65536, shared: true})
+export function machine(options: {translateAfter?: number; cpl?: number; map?: readonly MappedPages[]} = {}): Machine {
+  const wasm = new WebAssembly.Memory({
+    initial: (ramStart + ramBytes) / 65536,
+    maximum: (ramStart + ramBytes) / 65536,
+    shared: true,
+  })
   const memory = linearMemory(wasm)
   const faults: Fault[] = []
   let stopped = false
   const at = (physical: number) => ramStart + physical
   const {uint32} = memory
-  const entry = (frame: number, index: number, value: number) => {
+  const entry = (frame: number, index: number, value: number, high = 0) => {
     uint32[(at(frame * 4096) >> 2) + index * 2] = value
+    uint32[(at(frame * 4096) >> 2) + index * 2 + 1] = high
   }
   entry(rootFrame, 0, ((rootFrame + 1) << 12) | 7)
   for (let gib = 0; gib < 4; gib++) {
     entry(rootFrame + 1, gib, ((rootFrame + 2 + gib) << 12) | 7)
-    for (let index = 0; index < 512; index++) entry(rootFrame + 2 + gib, index, ((gib << 30) | (index << 21) | 0x87) >>> 0)
+    for (let index = 0; index < 512; index++)
+      entry(rootFrame + 2 + gib, index, ((gib << 30) | (index << 21) | 0x87) >>> 0)
   }
+  if (options.map) mapPages(options.map, entry)
   const stop = (vcpu: Vcpu, fault: Fault): Outcome => {
     faults.push(fault)
     stopped = true
@@ -57,7 +72,9 @@ export function machine(options: {translateAfter?: number; cpl?: number} = {}): 
     privileged: () => ({vector: 13, errorCode: 0}),
     cpuid: (_vcpu, leaf, subleaf) => cpuFeatures(leaf, subleaf),
     descriptor: (_vcpu, selector) =>
-      ({0x33: [0xffff, 0xaffb00], 0x23: [0xffff, 0xcffb00], 0x2b: [0xffff, 0xcff300]} as Record<number, [number, number]>)[selector],
+      (({51: [0xffff, 0xaffb00], 35: [0xffff, 0xcffb00], 43: [0xffff, 0xcff300]}) as Record<number, [number, number]>)[
+        selector
+      ],
     storeToReadOnly: () => false,
     frameAddress: mfn => (mfn * 4096 < ramBytes ? at(mfn * 4096) : -1),
     pageTableRoot: () => rootFrame * 4096,
@@ -76,6 +93,7 @@ export function machine(options: {translateAfter?: number; cpl?: number} = {}): 
   })
   vcpu.reset()
   vcpu.setU32('cpl', options.cpl ?? 3)
+  vcpu.setU32('mmuMode', 1)
   vcpu.setSelector(1, 0x33)
   vcpu.setSelector(2, 0x2b)
   return {
@@ -91,3 +109,26 @@ export function machine(options: {translateAfter?: number; cpl?: number} = {}): 
   }
 }
 
+/** Frames from `mappedFrames` on, in the order of the map: pages of one region stand together. */
+export const mappedFrames = 64
+
+/** Builds tables for just these pages (all below 1 GiB), in the frames after the identity map's. */
+function mapPages(map: readonly MappedPages[], entry: (frame: number, index: number, value: number, high?: number) => void): void {
+  let nextTable = rootFrame + 8
+  let nextFrame = mappedFrames
+  const tables = new Map<number, number>()
+  for (let gib = 0; gib < 4; gib++) for (let index = 0; index < 512; index++) entry(rootFrame + 2 + gib, index, 0)
+  for (const {address, pages, write, execute} of map) {
+    for (let page = 0; page < pages; page++) {
+      const linear = address + page * 4096
+      const directory = linear >>> 21
+      let table = tables.get(directory)
+      if (table === undefined) {
+        table = nextTable++
+        tables.set(directory, table)
+        entry(rootFrame + 2, directory, (table << 12) | 7)
+      }
+      entry(table, (linear >>> 12) & 511, (nextFrame++ << 12) | (write ? 7 : 5), execute ? 0 : 0x80000000)
+    }
+  }
+}

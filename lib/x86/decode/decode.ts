@@ -223,7 +223,7 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
           if (p.memoryOnly && mod === 3) continue
           if (p.registerOnly && mod !== 3) continue
         }
-      } else if (p.map === 0 && p.opcode === 0x90 && p.plusR && p.opcode === opcode && !(rex & 1) && p.prefix === undefined && rep === 0xf3) continue
+      } else if (p.map === 0 && p.opcode === 0x90 && opcode === 0x90 && p.prefix === undefined && p.plusR !== ((rex & 1) !== 0)) continue
       found = p
       break
     }
@@ -413,7 +413,7 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
       const variant: Variant = {operandBits, addressBits, codeBits, locked: lock, rep: repKind === 1 ? 'rep' : repKind === 2 ? 'repne' : 'none', zeroCount}
       let slot: 0 | 1 | 2 = 0
       const operands = ops.map((op): Operand => {
-        const bits = bitsOf(op.size)
+        const bits = op.letter === 'I' && op.size === 'z' ? operandBits : bitsOf(op.size)
         if (op.letter === 'fixed') {
           switch (op.text) {
             case '1': return {bits: 8, kind: 'immediate', constant: 1}

@@ -9,6 +9,9 @@ import {ExitReason, state} from '../state.js'
 import type {Vcpu} from '../vcpu.js'
 import {PageFault, type WalkContext, walk, walked} from './paging.js'
 
+/** Stands for #GP(0) or #SS(0) until the run loop has seen which segment the instruction used. */
+export const nonCanonical = 0xff
+
 export class GuestAccess {
   /** Set while the instruction that writes to its own page runs alone. */
   allowOwnPage = false
@@ -34,7 +37,7 @@ export class GuestAccess {
   private canonical(high: number): boolean {
     const top = high >> 15
     if (top === 0 || top === -1) return true
-    this.raise(13, 0)
+    this.raise(nonCanonical, 0)
     return false
   }
 

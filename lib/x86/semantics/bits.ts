@@ -111,13 +111,13 @@ function counting(name: 'clz' | 'ctz' | 'popcnt') {
 const scans: Instruction[] = [
   instruction('BSF', {
     source: 'SDM vol. 2A BSF',
-    forms: [form('NP 0F BC /r', 'Gv', 'Ev'), form('F2 0F BC /r', 'Gv', 'Ev')],
+    forms: [form('0F BC /r', 'Gv', 'Ev')],
     undefinedFlags: ['CF', 'OF', 'SF', 'AF', 'PF'],
     execute: scan('forward'),
   }),
   instruction('BSR', {
     source: 'SDM vol. 2A BSR',
-    forms: [form('NP 0F BD /r', 'Gv', 'Ev'), form('F2 0F BD /r', 'Gv', 'Ev')],
+    forms: [form('0F BD /r', 'Gv', 'Ev')],
     undefinedFlags: ['CF', 'OF', 'SF', 'AF', 'PF'],
     execute: scan('reverse'),
   }),

@@ -10,9 +10,14 @@ import {conditionSuffixes, moveStack, push, stackAddress} from './moves.js'
 
 const near: FormOptions = {size64: 'forced'}
 
-/** A branch target at the width of the instruction pointer. */
+/** A computed branch target; in 64-bit code it must be canonical. */
 function target(s: Builder, value: Value): Value {
-  return s.zeroExtend(s.resize(value, s.variant.operandBits), 64)
+  const to = s.hold(s.zeroExtend(s.resize(value, s.variant.operandBits), 64))
+  if (s.long) {
+    const top = s.add(s.shiftRightSigned(to, s.constant(64, 47)), s.constant(64, 1))
+    s.if(s.below(s.constant(64, 1), top), () => s.fault(13, 0))
+  }
+  return to
 }
 
 const jmp = instruction('JMP', {
@@ -56,12 +61,13 @@ const ret = instruction('RET', {
   execute(s, extra?: Operand) {
     const {operandBits} = s.variant
     const to = s.load(operandBits, stackAddress(s, 0))
+    const destination = target(s, to)
     if (extra === undefined) moveStack(s, operandBits / 8)
     else {
       const pop = s.add(s.resize(s.read(extra), s.stackBits), s.constant(s.stackBits, operandBits / 8))
       s.setGpr('rsp', s.add(s.gpr('rsp', s.stackBits), pop))
     }
-    s.jump(target(s, to), {return: true})
+    s.jump(destination, {return: true})
   },
 })
 
@@ -122,7 +128,7 @@ const nothing = (): void => {}
 const hints: Instruction[] = [
   instruction('NOP', {
     source: 'SDM vol. 2B NOP',
-    forms: [form('0F 1F /0', 'Ev'), form('0F 1F /r', 'Ev')],
+    forms: [form('90'), form('0F 1F /0', 'Ev'), form('0F 1F /r', 'Ev')],
     execute: nothing,
   }),
   instruction('PAUSE', {source: 'SDM vol. 2B PAUSE', forms: [form('F3 90')], execute: nothing}),

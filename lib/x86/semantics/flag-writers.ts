@@ -20,7 +20,8 @@ export function setFlagsLogic(s: Builder, result: Value): void {
 /** ZF SF PF from the result, CF and OF (each 0 or 1) given, AF clear. */
 export function setFlagsResult(s: Builder, result: Value, carry: Value, overflow: Value): void {
   const bits = s.or(carry, s.shiftLeft(overflow, s.constant(32, 11)))
-  s.setFlags('result', result.bits, {a: widen(s, bits, result.bits), r: result})
+  if (result.bits === 64) s.setFlags('result', 64, {a: s.zeroExtend(bits, 64), r: result})
+  else s.setFlags('result', 32, {a: bits, r: s.signExtend(result, 32)})
 }
 
 /** Replaces the flags in `mask` by `bits`, keeps the others. */
@@ -38,9 +39,4 @@ export function carryFlag(s: Builder): Value {
 export function topBit(s: Builder, value: Value): Value {
   const shifted = s.shiftRight(value, s.constant(value.bits, value.bits - 1))
   return s.narrow(s.resize(shifted, 32), 32)
-}
-
-/** An i32 of flag bits at the width set-flags expects. */
-function widen(s: Builder, value: Value, bits: number): Value {
-  return bits === 64 ? s.zeroExtend(value, 64) : {...value, bits}
 }

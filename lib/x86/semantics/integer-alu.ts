@@ -206,8 +206,9 @@ const cmpxchg = instruction('CMPXCHG', {
     const old = s.read(target)
     const expected = s.gpr('rax', old.bits)
     const equal = s.equal(old, expected)
-    // Memory is written either way, so that a failing exchange faults like a succeeding one.
-    s.write(target, s.select(equal, s.read(source), old))
+    // Memory is written either way, so that a failing exchange faults like a succeeding one; a register only on success.
+    if (target.kind === 'memory') s.write(target, s.select(equal, s.read(source), old))
+    else s.if(equal, () => s.write(target, s.read(source)))
     s.if(s.isZero(equal), () => s.setGpr('rax', old))
     setFlagsSubtract(s, expected, old, s.subtract(expected, old))
   },

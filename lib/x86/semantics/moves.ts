@@ -315,6 +315,15 @@ const sahf = instruction('SAHF', {
   },
 })
 
+/** Undocumented but present on every processor: AL = CF ? 0xff : 0. */
+const salc = instruction('SALC', {
+  source: 'AMD APM vol. 3 appendix A (opcode D6)',
+  forms: [form('D6', {long: 'no'})],
+  execute(s) {
+    s.setGpr('rax', s.narrow(s.negate(s.condition(2)), 8))
+  },
+})
+
 const carryMoves: Form[][] = [[form('F8')], [form('F9')], [form('F5')]]
 const [clc, stc, cmc] = carryMoves.map((forms, which) =>
   instruction(['CLC', 'STC', 'CMC'][which], {
@@ -352,6 +361,7 @@ export const moves: Instruction[] = [
   xlat,
   lahf,
   sahf,
+  salc,
   clc,
   stc,
   cmc,

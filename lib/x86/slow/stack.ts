@@ -121,7 +121,7 @@ function popa(vcpu: Vcpu, at: number): number {
   return next
 }
 
-/** ENTER with its nesting level; everything is read and checked before rBP and rSP change. */
+/** ENTER with its nesting level; rBP and rSP change when everything is in place. */
 function enter(vcpu: Vcpu, at: number): number {
   const both = Number(immediate(vcpu, at) & 0xffffffn)
   const size = both & 0xffff
@@ -129,19 +129,18 @@ function enter(vcpu: Vcpu, at: number): number {
   const bits = operandBits(vcpu, at)
   const bytes = bits / 8
   const wide = stackBits(vcpu)
-  const frame: bigint[] = [BigInt.asUintN(bits, vcpu.gpr(5))]
   const framePointer = BigInt.asUintN(wide, vcpu.gpr(4) - BigInt(bytes))
+  let pushed = 0
+  const put = (value: bigint) => store(vcpu, stackAddress(vcpu, -bytes * ++pushed), bytes, value)
+  if (!put(BigInt.asUintN(bits, vcpu.gpr(5)))) return exit
+  // Copying the outer frames reads and writes in turn: they may overlap.
   for (let index = 1; index < level; index++) {
     const pointer = BigInt.asUintN(wide, vcpu.gpr(5) - BigInt(bytes * index))
     const value = load(vcpu, wide === 64 ? pointer : BigInt.asUintN(32, pointer + vcpu.segmentBase(2)), bytes)
-    if (value === undefined) return exit
-    frame.push(value)
+    if (value === undefined || !put(value)) return exit
   }
-  if (level > 0) frame.push(framePointer)
-  for (const [index, value] of frame.entries()) {
-    if (!store(vcpu, stackAddress(vcpu, -bytes * (index + 1)), bytes, value)) return exit
-  }
-  moveStack(vcpu, -bytes * frame.length - size)
+  if (level > 0 && !put(framePointer)) return exit
+  moveStack(vcpu, -bytes * pushed - size)
   writeRegister(vcpu, 5 * 8, bits, framePointer)
   return advance(vcpu, at)
 }

@@ -75,5 +75,6 @@ export function runSession(
     stream.on('error', ignore)
     stream.once('end', () => finish('ended'))
     stream.once('close', () => finish('ended'))
+    stream.resume()
   })
 }

@@ -4,7 +4,7 @@
  */
 import {OperatorError} from '../base/errors.js'
 import type {DomainRecord} from '../control/host-directory.js'
-import {type ShutdownRequest, shutdownReasons} from '../control/protocol.js'
+import {type DomainEnd, type ShutdownRequest, shutdownReasons} from '../control/protocol.js'
 import {type ControlClient, DomainGoneError} from '../control/socket.js'
 import type {CommandContext} from './command.js'
 
@@ -28,22 +28,29 @@ export async function requestShutdown(
     : names.map(name => host.find(name)).map(found => present(found.domid, found.record, word))
   const until = (counts.wait ?? 0) > 1 ? 'death' : 'shutdown'
   let failures = 0
-  const asked: {record: DomainRecord; client: ControlClient}[] = []
+  const asked: {record: DomainRecord; client: ControlClient; end: Promise<DomainEnd>}[] = []
   for (const record of domains) {
     report.error(`${verb} domain ${record.domid}`)
     try {
       const client = await host.connect(record)
-      asked.push({record, client})
-      await client.request('shutdown', {request})
+      // The wait goes first: a guest may be down before a later one would reach its process.
+      const end = options.wait ? client.request('wait', {until}) : Promise.resolve({domid: record.domid})
+      end.catch(() => {})
+      try {
+        await client.request('shutdown', {request})
+        asked.push({record, client, end})
+      } catch (error) {
+        client.close()
+        throw error
+      }
     } catch (error) {
-      asked.pop()?.client.close()
       failures++
       await explain(context, error, word)
     }
   }
   if (options.wait === true && asked.length > 0) {
     report.error(`Waiting for ${asked.length} domains`)
-    await Promise.all(asked.map(({record, client}) => awaitEnd(context, record, client, until)))
+    await Promise.all(asked.map(({record, end}) => tellEnd(context, record, end, until)))
   }
   for (const {client} of asked) client.close()
   return failures === 0 ? 0 : 1
@@ -64,15 +71,15 @@ async function explain({report}: CommandContext, error: unknown, word: string): 
   report.error(`${word} failed (rc=-${code})`)
 }
 
-/** Waits on the connection that asked, so nothing that happens in between is missed. */
-async function awaitEnd(
+/** Waits for a domain's end and says what it was. */
+async function tellEnd(
   {report}: CommandContext,
   record: DomainRecord,
-  client: ControlClient,
+  end: Promise<DomainEnd>,
   until: 'shutdown' | 'death',
 ): Promise<void> {
   try {
-    const {domid, reason} = await client.request('wait', {until})
+    const {domid, reason} = await end
     if (until === 'death' || reason === undefined) report.error(`Domain ${domid} has been destroyed`)
     else report.error(`Domain ${domid} has been shut down, reason code ${shutdownReasons.indexOf(reason)}`)
   } catch (error) {

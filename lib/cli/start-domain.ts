@@ -10,6 +10,7 @@ import type {DomainEnd} from '../control/protocol.js'
 import {DomainGoneError} from '../control/socket.js'
 import type {Host} from '../toolstack/host.js'
 import {runSession} from './console-session.js'
+import {fetchWithProgress} from './image-progress.js'
 import type {Report, World} from './report.js'
 
 /** How a domain is started. */
@@ -25,20 +26,9 @@ export interface StartOptions {
 /** Fills in what the configuration's image stands for. */
 export async function withImage(config: DomainConfig, report: Report, world: World): Promise<DomainConfig> {
   if (config.image === undefined) return config
-  const catalogue = await import('../toolstack/images/catalogue.js')
-  const progress = await report.progress(`image "${config.image}"`)
-  try {
-    const image = await catalogue.fetchImage(config.image, {
-      cacheDir: catalogue.imageCacheDir(world.environment),
-      report: (line: string) => progress.text(line),
-    })
-    progress.succeed(`image "${config.image}" is ready`)
-    const cmdline = [image.cmdline, config.cmdline].filter(part => part !== undefined && part !== '').join(' ')
-    return {...config, kernel: image.kernel, ramdisk: config.ramdisk ?? image.ramdisk, cmdline}
-  } catch (error) {
-    progress.fail()
-    throw error
-  }
+  const image = await fetchWithProgress(config.image, report, world)
+  const cmdline = [image.cmdline, config.cmdline].filter(part => part !== undefined && part !== '').join(' ')
+  return {...config, kernel: image.kernel, ramdisk: config.ramdisk ?? image.ramdisk, cmdline}
 }
 
 /** Refuses a file that cannot be read, before a domain process is started for it. */
@@ -78,22 +68,26 @@ export async function startDomain(
   if (options.console) {
     const stream = await (await host.connect(record)).console()
     const session = runSession(stream, world)
-    if (!options.paused) await host.ask(record, 'unpause', {})
+    if (!options.paused) await unlessGone(host.ask(record, 'unpause', {}))
     await session
   }
   return death
 }
 
-/** Resolves when the domain is gone for good. */
-async function awaitDeath(host: Host, record: DomainRecord): Promise<DomainEnd> {
-  const gone = {domid: record.domid}
+/** Waits for an answer; a guest may be over before it comes. */
+async function unlessGone<Answer>(answer: Promise<Answer>): Promise<Answer | undefined> {
   try {
-    const client = await host.connect(record)
-    const end = await client.request('wait', {until: 'death'})
-    client.close()
-    return end
+    return await answer
   } catch (error) {
-    if (error instanceof DomainGoneError) return gone
+    if (error instanceof DomainGoneError) return undefined
     throw error
   }
+}
+
+/** Resolves when the domain is gone for good. */
+async function awaitDeath(host: Host, record: DomainRecord): Promise<DomainEnd> {
+  const client = await unlessGone(host.connect(record))
+  const end = client && (await unlessGone(client.request('wait', {until: 'death'})))
+  client?.close()
+  return end ?? {domid: record.domid}
 }

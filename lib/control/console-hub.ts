@@ -10,6 +10,7 @@
  * Interface: write() from the guest; attach() from control; takeInput() towards the guest; end() when the domain is gone.
  */
 import type {Duplex} from 'node:stream'
+import {ByteQueue} from './byte-queue.js'
 
 /** Limits in bytes. */
 export interface ConsoleLimits {
@@ -20,10 +21,11 @@ export interface ConsoleLimits {
 
 const defaultLimits: ConsoleLimits = {backlogBytes: 64 << 10, queueBytes: 4 << 20, inputBytes: 16 << 10}
 
+const chunkBytes = 64 << 10
+
 /** One attached stream with what it has not been given yet. */
 class Listener {
-  private readonly queue: Uint8Array[] = []
-  private queuedBytes = 0
+  private readonly queue = new ByteQueue()
   private droppedBytes = 0
   private blocked = false
   private ending = false
@@ -40,12 +42,7 @@ class Listener {
 
   write(bytes: Uint8Array): void {
     this.queue.push(bytes)
-    this.queuedBytes += bytes.length
-    while (this.queuedBytes > this.limit && this.queue.length > 1) {
-      const oldest = this.queue.shift()!
-      this.queuedBytes -= oldest.length
-      this.droppedBytes += oldest.length
-    }
+    this.droppedBytes += this.queue.trim(this.limit)
     this.flush()
   }
 
@@ -60,12 +57,8 @@ class Listener {
       this.droppedBytes = 0
       this.blocked = !this.stream.write(note)
     }
-    while (!this.blocked && this.queue.length > 0) {
-      const chunk = this.queue.shift()!
-      this.queuedBytes -= chunk.length
-      this.blocked = !this.stream.write(chunk)
-    }
-    if (this.ending && this.queue.length === 0) this.stream.end()
+    while (!this.blocked && this.queue.size > 0) this.blocked = !this.stream.write(this.queue.take(chunkBytes))
+    if (this.ending && this.queue.size === 0) this.stream.end()
   }
 }
 
@@ -73,10 +66,8 @@ class Listener {
 export class ConsoleHub {
   private readonly limits: ConsoleLimits
   private readonly listeners = new Map<Duplex, Listener>()
-  private readonly backlog: Uint8Array[] = []
-  private backlogSize = 0
-  private readonly input: Uint8Array[] = []
-  private inputSize = 0
+  private readonly backlog = new ByteQueue()
+  private readonly input = new ByteQueue()
   private ended = false
 
   /** `onInput` is called whenever typed bytes are waiting for {@link takeInput}. */
@@ -91,10 +82,7 @@ export class ConsoleHub {
   write(bytes: Uint8Array): void {
     if (bytes.length === 0 || this.ended) return
     this.backlog.push(bytes)
-    this.backlogSize += bytes.length
-    while (this.backlogSize - this.backlog[0].length >= this.limits.backlogBytes) {
-      this.backlogSize -= this.backlog.shift()!.length
-    }
+    this.backlog.trim(this.limits.backlogBytes)
     for (const listener of this.listeners.values()) listener.write(bytes)
   }
 
@@ -110,31 +98,26 @@ export class ConsoleHub {
       stream.destroy()
     })
     stream.on('data', (bytes: Uint8Array) => this.type(bytes))
-    for (const bytes of this.backlog) listener.write(bytes)
+    listener.write(this.backlog.toBytes())
     if (this.ended) {
       listener.end()
       return
     }
     this.listeners.set(stream, listener)
-    if (this.inputSize >= this.limits.inputBytes) stream.pause()
+    if (this.input.size >= this.limits.inputBytes) stream.pause()
     else stream.resume()
   }
 
   /** Up to `limit` typed bytes, removed from the input; empty when there are none. */
   takeInput(limit: number): Uint8Array {
-    const all = Buffer.concat(this.input)
-    const taken = all.subarray(0, limit)
-    const rest = all.subarray(taken.length)
-    this.input.length = 0
-    if (rest.length > 0) this.input.push(rest)
-    this.inputSize = rest.length
-    if (this.inputSize < this.limits.inputBytes) for (const stream of this.listeners.keys()) stream.resume()
+    const taken = this.input.take(limit)
+    if (this.input.size < this.limits.inputBytes) for (const stream of this.listeners.keys()) stream.resume()
     return taken
   }
 
   /** The last `limit` bytes of output, for the log of a domain that crashed. */
   tail(limit: number): Uint8Array {
-    return Buffer.concat(this.backlog).subarray(-limit)
+    return this.backlog.toBytes().subarray(-limit)
   }
 
   /** How many people watch. */
@@ -161,8 +144,7 @@ export class ConsoleHub {
 
   private type(bytes: Uint8Array): void {
     this.input.push(bytes)
-    this.inputSize += bytes.length
-    if (this.inputSize >= this.limits.inputBytes) for (const stream of this.listeners.keys()) stream.pause()
+    if (this.input.size >= this.limits.inputBytes) for (const stream of this.listeners.keys()) stream.pause()
     this.onInput()
   }
 }

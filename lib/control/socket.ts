@@ -43,17 +43,22 @@ function reachable(path: string): {path: string; release: () => void} {
   return {path: short, release: () => closeSync(directory)}
 }
 
-/** Hands over complete lines; `take` returns true to stop and get whatever bytes follow. */
-function readLines(socket: Socket, take: (line: string, rest: Buffer) => boolean, overflow: () => void): void {
+/** What a line leads to: nothing more, or the end of lines; it is then called with the bytes that follow, the socket paused. */
+type HandOver = ((rest: Buffer) => void) | undefined
+
+/** Hands over complete lines until `take` answers with somebody who wants the socket itself. */
+function readLines(socket: Socket, take: (line: string) => HandOver, overflow: () => void): void {
   let pending: Buffer = Buffer.alloc(0)
   const onData = (chunk: Buffer): void => {
     pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk])
     for (let end = pending.indexOf(10); end !== -1; end = pending.indexOf(10)) {
       const line = pending.toString('utf8', 0, end)
       pending = pending.subarray(end + 1)
-      if (take(line, pending)) {
+      const handOver = take(line)
+      if (handOver !== undefined) {
         socket.off('data', onData)
         socket.pause()
+        handOver(pending)
         return
       }
     }
@@ -75,7 +80,7 @@ export async function serveControl(
     socket.on('error', () => socket.destroy())
     readLines(
       socket,
-      (line, rest) => answer(socket, line, rest, service, onBug),
+      line => answer(socket, line, service, onBug),
       () => socket.destroy(),
     )
     // Half-open, so that a client may end its input and still read; without consoles an ended client has nothing to wait for.
@@ -124,32 +129,27 @@ function failure(id: number, error: unknown, onBug: (error: unknown) => void): R
   return {id, error: {message, exitCode: 3, bug: true}}
 }
 
-/** Acts on one request line. Returns true once the socket is a console. */
-function answer(
-  socket: Socket,
-  line: string,
-  rest: Buffer,
-  service: DomainService,
-  onBug: (error: unknown) => void,
-): boolean {
+/** Acts on one request line. */
+function answer(socket: Socket, line: string, service: DomainService, onBug: (error: unknown) => void): HandOver {
   const request = readRequest(line)
   if (typeof request === 'string') {
     send(socket, {id: 0, error: {message: request, exitCode: 3}})
     socket.end()
-    return false
+    return undefined
   }
   if (request.op === 'console') {
-    send(socket, {id: request.id, result: null})
-    consoles.add(socket)
-    if (rest.length > 0) socket.unshift(rest)
-    service.attachConsole(socket)
-    return true
+    return rest => {
+      send(socket, {id: request.id, result: null})
+      consoles.add(socket)
+      if (rest.length > 0) socket.unshift(rest)
+      service.attachConsole(socket)
+    }
   }
   perform(service, request).then(
     result => send(socket, {id: request.id, result: result ?? null}),
     error => send(socket, failure(request.id, error, onBug)),
   )
-  return false
+  return undefined
 }
 
 /** The request in a line, or what is wrong with it. */
@@ -216,7 +216,7 @@ export class ControlClient {
     this.closed = new Promise(resolve => socket.once('close', () => resolve()))
     readLines(
       socket,
-      (line, rest) => this.take(line, rest),
+      line => this.take(line),
       () => socket.destroy(new OperatorError('a domain process sent a line that is too long')),
     )
     socket.on('error', () => {})
@@ -265,7 +265,7 @@ export class ControlClient {
     })
   }
 
-  /** Turns this connection into a console and resolves to its stream. No further requests are possible on it. */
+  /** Turns this connection into a console and resolves to its stream, still paused. No further requests are possible on it. */
   async console(): Promise<Socket> {
     const id = this.nextId
     const beginning = new Promise<Buffer>(begin => {
@@ -282,27 +282,25 @@ export class ControlClient {
     this.socket.destroy()
   }
 
-  private take(line: string, rest: Buffer): boolean {
+  private take(line: string): HandOver {
     let reply: Reply
     try {
       reply = JSON.parse(line)
     } catch {
       this.socket.destroy()
-      return false
+      return undefined
     }
     const waiting = this.waiting.get(reply.id) ?? (reply.id === 0 ? this.waiting.values().next().value : undefined)
     this.waiting.delete(reply.id)
     if ('error' in reply) {
       const {message, hint, exitCode, bug} = reply.error
-      waiting?.reject(
-        new OperatorError(bug ? `internal error in the domain process: ${message}` : message, {hint, exitCode}),
-      )
-      return false
+      const text = bug ? `internal error in the domain process: ${message}` : message
+      waiting?.reject(new OperatorError(text, {hint, exitCode}))
+      return undefined
     }
     waiting?.resolve(reply.result)
-    if (this.pendingConsole?.id !== reply.id) return false
+    if (this.pendingConsole?.id !== reply.id) return undefined
     consoles.add(this.socket)
-    this.pendingConsole.begin(rest)
-    return true
+    return this.pendingConsole.begin
   }
 }

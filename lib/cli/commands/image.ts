@@ -1,6 +1,11 @@
 /** `xl image` (ours): the kernels and ramdisks that `image = "NAME"` stands for, kept in the user's cache folder. */
 import {command} from '../command.js'
 import {commandHelp} from '../help.js'
+import {fetchWithProgress} from '../image-progress.js'
+
+function line(name: string, size: string, version: string, summary: string): string {
+  return `${name.padEnd(16)} ${size.padStart(6)}  ${version.padEnd(28)} ${summary}`
+}
 
 const image = command({
   name: 'image',
@@ -13,23 +18,17 @@ const image = command({
     const catalogue = await import('../../toolstack/images/catalogue.js')
     const cacheDir = catalogue.imageCacheDir(world.environment)
     if (action === 'list' && name === undefined) {
-      for (const line of await catalogue.listImages(cacheDir)) report.print(describe(line))
+      report.print(line('Name', 'Size', 'Version', 'Summary'))
+      for (const entry of await catalogue.listImages(cacheDir)) {
+        const size = entry.sizeBytes === undefined ? '-' : `${Math.ceil(entry.sizeBytes / 2 ** 20)}M`
+        report.print(line(entry.name, size, entry.version ?? (entry.present ? '?' : 'not fetched'), entry.summary))
+      }
       return 0
     }
     if (action === 'fetch' && name !== undefined) {
-      const progress = await report.progress(`image "${name}"`)
-      try {
-        const {kernel, ramdisk} = await catalogue.fetchImage(name, {
-          cacheDir,
-          report: (line: string) => progress.text(line),
-        })
-        progress.succeed(`image "${name}" is ready`)
-        report.print(`kernel  ${kernel}`)
-        report.print(`ramdisk ${ramdisk}`)
-      } catch (error) {
-        progress.fail()
-        throw error
-      }
+      const {kernel, ramdisk} = await fetchWithProgress(name, report, world)
+      report.print(`kernel  ${kernel}`)
+      report.print(`ramdisk ${ramdisk}`)
       return 0
     }
     if (action === 'rm' && name !== undefined) {

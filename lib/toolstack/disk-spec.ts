@@ -112,7 +112,9 @@ function applyPrefix(draft: Draft, word: string, fail: Fail): void {
 
 function setPosition(draft: Draft, text: string, fail: Fail): void {
   if (draft.target === undefined) draft.target = text
-  else if (!draft.hadPrefix && draft.format === undefined) draft.format = parseFormat(text, fail)
+  else if (draft.target === '' && draft.vdev === undefined && text.endsWith(':cdrom')) setVdev(draft, text, fail)
+  else if (!draft.hadPrefix && draft.format === undefined && draft.vdev === undefined)
+    draft.format = parseFormat(text, fail)
   else if (draft.vdev === undefined) setVdev(draft, text, fail)
   else if (draft.readwrite === undefined) draft.readwrite = parseAccess(text, fail)
   else fail('too many positional parameters', 'they are target, format, vdev, access')

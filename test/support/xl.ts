@@ -1,0 +1,103 @@
+/**
+ * xl for tests. `xl(...)` runs the real program as a process in a host directory of its own, with fake domains; `xlInside` runs one
+ * command inside this process with streams that keep what is written, for texts and exit statuses.
+ */
+import {execFile, spawn} from 'node:child_process'
+import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import {tmpdir} from 'node:os'
+import {join} from 'node:path'
+import {PassThrough, Writable} from 'node:stream'
+import {fileURLToPath} from 'node:url'
+import {main} from '../../lib/cli/program.js'
+import type {World} from '../../lib/cli/report.js'
+import {HostDirectory} from '../../lib/control/host-directory.js'
+import {isAlive, signalProcess} from '../../lib/control/process-identity.js'
+
+const program = fileURLToPath(new URL('./xl-with-fake-domains.js', import.meta.url))
+
+/** What a command said and how it ended. */
+export interface Outcome {
+  status: number | null
+  stdout: string
+  stderr: string
+}
+
+/** A host of its own for one test file. */
+export class TestHost {
+  readonly folder = mkdtempSync(join(tmpdir(), 'gastwirt-test-'))
+  readonly path = join(this.folder, 'host')
+  readonly directory = new HostDirectory(this.path)
+  readonly environment: NodeJS.ProcessEnv = {...process.env, GASTWIRT_HOST: this.path, NO_COLOR: '1'}
+
+  constructor() {
+    writeFileSync(join(this.folder, 'kernel'), 'not looked into')
+  }
+
+  /** Writes a configuration whose kernel exists and returns its path. */
+  config(name: string, text = ''): string {
+    const path = join(this.folder, `${name}.cfg`)
+    writeFileSync(path, `name = "${name}"\nkernel = "${join(this.folder, 'kernel')}"\nmemory = 64\n${text}\n`)
+    return path
+  }
+
+  /** Writes any file and returns its path. */
+  file(name: string, text: string): string {
+    const path = join(this.folder, name)
+    writeFileSync(path, text)
+    return path
+  }
+
+  /** Runs xl to its end, with nothing on standard input unless `input` is given. */
+  xl(words: string[], input = ''): Promise<Outcome> {
+    return new Promise(resolve => {
+      const child = execFile(
+        process.execPath,
+        [program, ...words],
+        {env: this.environment, maxBuffer: 64 << 20},
+        (_error, stdout, stderr) => resolve({status: child.exitCode, stdout, stderr}),
+      )
+      child.stdin!.on('error', () => {})
+      child.stdin!.end(input)
+    })
+  }
+
+  /** Starts xl and leaves it running. */
+  spawn(words: string[], stdin: 'pipe' | 'ignore' = 'pipe'): ReturnType<typeof spawn> {
+    return spawn(process.execPath, [program, ...words], {env: this.environment, stdio: [stdin, 'pipe', 'pipe']})
+  }
+
+  /** Ends all domains and removes the folder. */
+  async close(): Promise<void> {
+    for (const {owner} of this.directory.list()) if (owner.pid !== process.pid) signalProcess(owner, 'SIGKILL')
+    await until(() => this.directory.list().every(({owner}) => owner.pid === process.pid || !isAlive(owner)))
+    rmSync(this.folder, {recursive: true, force: true})
+  }
+}
+
+/** Runs one command inside this process. */
+export async function xlInside(words: string[], environment: NodeJS.ProcessEnv = {}): Promise<Outcome> {
+  const written = {stdout: '', stderr: ''}
+  const sink = (name: 'stdout' | 'stderr'): Writable =>
+    new Writable({
+      write(chunk, _encoding, done) {
+        written[name] += chunk
+        done()
+      },
+    })
+  const stdin = new PassThrough()
+  stdin.end()
+  const world: World = {
+    environment,
+    stdin,
+    stdout: sink('stdout'),
+    stderr: sink('stderr'),
+    domainProgram: '/nonexistent',
+  }
+  const status = await main(words, world)
+  return {status, ...written}
+}
+
+/** Resolves once `condition` holds; looks again whenever the event loop has turned. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise(resolve => setTimeout(resolve, 5))
+}

@@ -18,6 +18,9 @@ export interface Findings {
   readonly examples: readonly string[]
 }
 
+/** A machine keeps the code it made: after so many groups a new one takes over. */
+const groupsPerMachine = 500
+
 /** Differences listed per example. */
 const differencesShown = 6
 
@@ -28,13 +31,15 @@ export function checkVectors(
   wanted: (name: string) => boolean = () => true,
   examplesKept = 8,
 ): Findings {
-  const machine = new VectorMachine(tiers[tier])
+  let machine = new VectorMachine(tiers[tier])
+  let groupsRun = 0
   const forms = new Map<string, number>()
   const examples: string[] = []
   let cases = 0
   let mismatches = 0
   for (const group of groups) {
     if (!wanted(group.form.name)) continue
+    if (++groupsRun % groupsPerMachine === 0) machine = new VectorMachine(tiers[tier])
     machine.load(group)
     for (const {index, input, output} of group.cases()) {
       cases++

@@ -122,7 +122,9 @@ export class Generator {
   private instance(form: Form, info: FormInfo, bits: 64 | 32, size: number, useMemory: boolean, lock = false): void {
     const {random} = this
     const registers = bits === 64 ? 16 : 8
-    const patches: Patch[] = form.pins.flatMap(([register, value, width]) => pinRegister(register, value, width as 64))
+    const patches: Patch[] = form.pins.flatMap(([register, value, width]) =>
+      pinRegister(register, value, Math.min(width, bits) as 64),
+    )
     const taken = new Set(form.pins.map(([register]) => register))
     let reg = form.modrm === 'r' ? random.below(registers) : (form.modrm ?? 0)
     let rm: Parts['rm']

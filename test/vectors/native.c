@@ -193,6 +193,7 @@ int main(void) {
   map(CODE, 2 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, 1);
   map(STACK, 2 * PAGE, PROT_READ | PROT_WRITE, 1);
   memset((void *)(uintptr_t)CODE, 0xcc, 2 * PAGE);
+  (void)*(volatile uint8_t *)(uintptr_t)READ_ONLY; /* a page not yet touched would fault as not present */
 
   stack_t alternate = {.ss_sp = signal_stack, .ss_size = sizeof signal_stack};
   sigaltstack(&alternate, NULL);

@@ -72,7 +72,8 @@ const shell = `#!/bin/sh
 # Once the guest is stopping, init must not start another shell.
 [ -e /run/stopping ] && exec sleep 3600
 cd /root
-exec setsid cttyhack sh -l
+# init has made this a session of its own already; setsid would leave a child behind and end.
+exec cttyhack sh -l
 `
 
 const stop = `#!/bin/sh
@@ -90,6 +91,8 @@ exec /bin/busybox "$how" -f
 
 const profile = `export PATH=/sbin:/bin HOME=/root
 PS1='\\h:\\w\\$ '
+# The shell would prefer BusyBox's own, which take seconds.
+alias poweroff=/sbin/poweroff reboot=/sbin/reboot halt=/sbin/halt
 `
 
 /** Path, text and mode of each file, without the leading slash. */

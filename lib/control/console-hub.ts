@@ -125,8 +125,11 @@ export class ConsoleHub {
     return this.listeners.size
   }
 
-  /** Gives every stream the rest of the output, then its end. Resolves when all have it or have left; later output is ignored. */
-  end(): Promise<void> {
+  /**
+   * Gives every stream the rest of the output, then its end. Resolves when all have it or have left, and after `patienceMs` at the
+   * latest: a terminal that somebody has stopped does not keep a dead domain. Later output is ignored.
+   */
+  async end(patienceMs = 2000): Promise<void> {
     this.ended = true
     const closing = [...this.listeners].map(([stream, listener]) => {
       const gone = new Promise<void>(resolve => {
@@ -136,10 +139,14 @@ export class ConsoleHub {
       listener.end()
       return gone
     })
-    return Promise.all(closing).then(() => {
-      for (const stream of this.listeners.keys()) stream.destroy()
-      this.listeners.clear()
+    let timer: NodeJS.Timeout | undefined
+    const patience = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, patienceMs)
     })
+    await Promise.race([Promise.all(closing), patience])
+    clearTimeout(timer)
+    for (const stream of this.listeners.keys()) stream.destroy()
+    this.listeners.clear()
   }
 
   private type(bytes: Uint8Array): void {

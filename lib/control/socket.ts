@@ -74,7 +74,7 @@ export async function serveControl(
   onBug: (error: unknown) => void = () => {},
 ): Promise<{close: () => Promise<void>}> {
   const connections = new Set<Socket>()
-  const server = createServer({allowHalfOpen: true}, socket => {
+  const server = createServer(socket => {
     connections.add(socket)
     socket.on('close', () => connections.delete(socket))
     socket.on('error', () => socket.destroy())
@@ -83,10 +83,6 @@ export async function serveControl(
       line => answer(socket, line, service, onBug),
       () => socket.destroy(),
     )
-    // Half-open, so that a client may end its input and still read; without consoles an ended client has nothing to wait for.
-    socket.on('end', () => {
-      if (!consoles.has(socket) && socket.writable) socket.end()
-    })
   })
   rmSync(path, {force: true})
   const at = reachable(path)
@@ -231,7 +227,7 @@ export class ControlClient {
   static connect(path: string): Promise<ControlClient> {
     const at = reachable(path)
     return new Promise((resolve, reject) => {
-      const socket = createConnection({path: at.path, allowHalfOpen: true})
+      const socket = createConnection(at.path)
       const refused = (cause: Error): void => {
         at.release()
         reject(new DomainGoneError(`no domain process answers on "${path}"`, {cause, exitCode: 3}))
@@ -240,10 +236,6 @@ export class ControlClient {
       socket.once('connect', () => {
         socket.off('error', refused)
         resolve(new ControlClient(socket, at.release))
-      })
-      // The server's end of stream without a reply means that it is exiting; a console's owner sees its own end.
-      socket.on('end', () => {
-        if (!consoles.has(socket)) socket.destroy()
       })
     })
   }
@@ -300,7 +292,6 @@ export class ControlClient {
     }
     waiting?.resolve(reply.result)
     if (this.pendingConsole?.id !== reply.id) return undefined
-    consoles.add(this.socket)
     return this.pendingConsole.begin
   }
 }

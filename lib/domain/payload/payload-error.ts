@@ -1,0 +1,2 @@
+/** What a decompressor finds wrong; the message is a clause without subject, such as `is cut off`. */
+export class PayloadError extends Error {}

@@ -5,7 +5,7 @@
  *   normal number (detection after rounding, as both vendors do). Masked underflow is reported only if the denormal result is
  *   also inexact; unmasked underflow is reported for every tiny result.
  * - With the overflow or underflow exception unmasked, a result bound for a register is delivered with its exponent wrapped
- *   (`wrapExponent` added or subtracted). Results bound for memory and SSE results are not delivered at all, which is the
+ *   (`wrapExponent` added or subtracted), or as infinity or zero if that does not suffice (FSCALE). Results bound for memory and SSE results are not delivered at all, which is the
  *   caller's part: it compares the returned flags with its masks.
  * Source: SDM vol. 1, 4.9.1.5, 4.9.1.6, 8.5.4 to 8.5.6.
  */
@@ -95,7 +95,9 @@ export function round(real: Real, format: Format, context: RoundingContext): num
   const tiny = real.exponent < format.minExponent
   if (tiny && (masked & Exception.underflow) === 0) {
     real.exponent += wrapExponent
-    return flags | Exception.underflow
+    if (real.exponent >= format.minExponent) return flags | Exception.underflow
+    real.setZero(real.sign)
+    return Exception.underflow | inexact
   }
   if (tiny && context.flushToZero) {
     real.setZero(real.sign)
@@ -111,7 +113,9 @@ export function round(real: Real, format: Format, context: RoundingContext): num
 function overflow(real: Real, format: Format, context: RoundingContext, flags: number): number {
   if ((context.masked & Exception.overflow) === 0) {
     real.exponent -= wrapExponent
-    return flags | Exception.overflow
+    if (real.exponent <= format.maxExponent) return flags | Exception.overflow
+    real.setInfinity(real.sign)
+    return Exception.overflow | inexactUp
   }
   const {rounding, precision} = context
   const toInfinity = rounding === Rounding.nearest || rounding === (real.sign ? Rounding.down : Rounding.up)

@@ -4,7 +4,7 @@
  */
 import {Segment, state as cpu} from '../../lib/x86/state.js'
 import type {Group} from '../vectors/generator.js'
-import {address, memoryMap, offset, VectorState, windowBytes} from '../vectors/state.js'
+import {address, dataBytes, memoryMap, offset, stackBytes, VectorState} from '../vectors/state.js'
 import {machine, mappedFrames} from './machine.js'
 
 /** Physical address of a mapped linear one. */
@@ -48,8 +48,7 @@ export class VectorMachine {
     vcpu.setSegmentBase(Segment.fs, input.fsBase)
     vcpu.setSegmentBase(Segment.gs, input.gsBase)
     vcpu.setCodeSegment(long ? 0x33 : 0x23, group.bits)
-    vcpu.setSelector(Segment.ss, 0x2b)
-    for (const segment of [Segment.ds, Segment.es]) vcpu.setSelector(segment, long ? 0 : 0x2b)
+    for (const segment of Object.values(Segment)) vcpu.setSelector(segment, input.selectors[segment])
     memory.bytes.set(input.data, this.machine.at(physical(group.dataAddress)))
     memory.bytes.set(input.stack, this.machine.at(physical(address.stackWindow)))
     memory.bytes.set(input.fxsave.subarray(offset.xmm - offset.fx, offset.xmm - offset.fx + 256), vcpu.base + cpu.xmm)
@@ -63,6 +62,7 @@ export class VectorMachine {
     actual.rflags = Number(vcpu.rflags & 0xffffffffn)
     actual.fsBase = vcpu.segmentBase(Segment.fs)
     actual.gsBase = vcpu.segmentBase(Segment.gs)
+    for (const segment of Object.values(Segment)) actual.selectors[segment] = vcpu.selector(segment)
     const [fault] = faults
     actual.vector = fault.vector === 3 ? -1 : fault.vector
     actual.errorCode = fault.errorCode ?? 0
@@ -72,9 +72,9 @@ export class VectorMachine {
     actual.view.setUint32(offset.mxcsr, vcpu.u32('mxcsr'), true)
     this.saveX87(actual)
     const data = this.machine.at(physical(group.dataAddress))
-    actual.data.set(memory.bytes.subarray(data, data + windowBytes))
+    actual.data.set(memory.bytes.subarray(data, data + dataBytes))
     const stack = this.machine.at(physical(address.stackWindow))
-    actual.stack.set(memory.bytes.subarray(stack, stack + windowBytes))
+    actual.stack.set(memory.bytes.subarray(stack, stack + stackBytes))
     return actual
   }
 

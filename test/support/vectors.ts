@@ -209,7 +209,8 @@ function wordName(byte: number): string {
   if (byte < offset.fault) return `${registerNames[byte >> 3]}${byte & 4 ? ' (high half)' : ''}`
   if (byte === offset.fault) return 'exception'
   if (byte === offset.errorCode) return 'error code'
-  if (byte < offset.fx) return 'CR2'
+  if (byte < offset.selectors) return 'CR2'
+  if (byte < offset.fx) return ['CS:ES', 'DS:SS', 'GS:FS'][(byte - offset.selectors) >> 2]
   if (byte >= offset.stack) return `stack+${byte - offset.stack}`
   if (byte >= offset.data) return `data+${byte - offset.data}`
   if (byte >= offset.xmm) return `XMM${(byte - offset.xmm) >> 4} word ${((byte - offset.xmm) >> 2) & 3}`

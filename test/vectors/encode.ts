@@ -7,7 +7,7 @@
  */
 import {type Patch, pinRegister} from './inputs.js'
 import type {Random} from './random.js'
-import {address, windowBytes} from './state.js'
+import {address} from './state.js'
 
 /** A memory operand as it is encoded. */
 export interface Memory {
@@ -201,12 +201,16 @@ export function placeMemory(random: Random, wish: MemoryWish): PlacedMemory {
   return {memory, patches, dataAddress, target}
 }
 
+/** Operands lie in the first part of the window, around the page boundary in its middle. */
+const usedBytes = 512
+const centreOffset = usedBytes / 2
+
 function pickTarget(random: Random, dataAddress: number, wish: MemoryWish): number {
-  const centre = dataAddress + windowBytes / 2
+  const centre = dataAddress + centreOffset
   const choice = random.below(8)
   if (wish.align === 0 && choice === 0 && wish.bytes > 1) return centre - 1 - random.below(wish.bytes - 1)
-  const room = Math.max(1, windowBytes - wish.bytes - 32)
-  const at = dataAddress + Math.min(16, windowBytes - wish.bytes) + random.below(room)
+  const room = Math.max(1, usedBytes - wish.bytes - 32)
+  const at = dataAddress + Math.min(16, usedBytes - wish.bytes) + random.below(room)
   const align = wish.align || (choice < 4 ? Math.min(wish.bytes & -wish.bytes, 16) : 1)
   return at - (at % align)
 }

@@ -6,7 +6,7 @@
  * data window, a divisor is small, and so on. Regions a group does not use hold fixed values.
  */
 import {OperandValues, Random, type ValueKind, Values} from './random.js'
-import {address, offset, stateWords, type VectorState} from './state.js'
+import {address, dataBytes, offset, stackBytes, stateWords, type VectorState} from './state.js'
 
 /** Pins bits of one 32-bit word of every input of a group. */
 export interface Patch {
@@ -60,6 +60,8 @@ export class InputGenerator {
     const {words} = this.state
     words[word(offset.fcw)] = 0x037f
     words[word(offset.mxcsr)] = 0x1f80
+    words[word(offset.selectors)] = 0x2b | ((group.bits === 64 ? 0x33 : 0x23) << 16)
+    words[word(offset.selectors) + 1] = 0x2b002b
     if (group.kinds.xmm === Values.fixed) {
       for (let i = 0; i < 64; i++) words[word(offset.xmm) + i] = 0x3f800000 + i
     }
@@ -83,8 +85,8 @@ export class InputGenerator {
     values.fill(kinds.xmm, word(offset.xmm), group.bits === 64 ? 64 : 32)
     if (kinds.mxcsr) this.mxcsr()
     if (kinds.x87 !== Values.fixed) this.x87(kinds)
-    values.fill(kinds.data, word(offset.data), 128)
-    values.fill(kinds.stack, word(offset.stack), 128)
+    values.fill(kinds.data, word(offset.data), dataBytes / 4)
+    values.fill(kinds.stack, word(offset.stack), stackBytes / 4)
     for (const {word: at, and, or} of group.patches) words[at] = (words[at] & and) | or
   }
 

@@ -35,7 +35,8 @@
 #define CODE 0x10010000u
 #define STACK 0x10020000u
 #define STACK_WINDOW (STACK + PAGE - 384)
-#define WINDOW_BYTES 512
+#define DATA_BYTES 640
+#define STACK_BYTES 512
 
 /* Same offsets as state.ts. */
 struct state {
@@ -47,10 +48,11 @@ struct state {
   uint32_t fault; /* 0, or 0x100 + vector */
   uint32_t error_code;
   uint64_t cr2;
-  uint64_t spare[2];
+  uint16_t selector[6]; /* ES CS SS DS FS GS */
+  uint16_t spare[2];
   uint8_t fx[512]; /* FXSAVE64 image */
-  uint8_t data[WINDOW_BYTES];
-  uint8_t stack[WINDOW_BYTES];
+  uint8_t data[DATA_BYTES];
+  uint8_t stack[STACK_BYTES];
 };
 
 struct group {
@@ -82,6 +84,7 @@ __attribute__((naked, noinline)) static void enter_code(void) {
       "rdfsbase %rax; mov %rax, harness_fs_base(%rip)\n"
       "mov %rsp, harness_rsp(%rip)\n"
       "fxrstor64 in+192(%rip)\n"
+      "mov in+176(%rip), %es; mov in+182(%rip), %ds; mov in+184(%rip), %fs; mov in+186(%rip), %gs\n"
       "mov in+144(%rip), %rax; wrfsbase %rax\n"
       "mov in+152(%rip), %rax; wrgsbase %rax\n"
       "lea entry_frame(%rip), %rsp\n"
@@ -123,6 +126,10 @@ static void on_signal(int signal_number, siginfo_t *info, void *context) {
   out.rflags = (uint64_t)regs[REG_EFL] & ~0x10000ull; /* RF is the exception's, not the instruction's */
   out.fs_base = fs_base;
   __asm__ volatile("rdgsbase %0" : "=r"(out.gs_base));
+  __asm__ volatile("mov %%es, %0; mov %%ds, %1; mov %%fs, %2; mov %%gs, %3"
+                   : "=m"(out.selector[0]), "=m"(out.selector[3]), "=m"(out.selector[4]), "=m"(out.selector[5]));
+  out.selector[1] = (uint16_t)regs[REG_CSGSFS];
+  out.selector[2] = (uint16_t)((uint64_t)regs[REG_CSGSFS] >> 48);
   int vector = (int)regs[REG_TRAPNO];
   out.fault = out.error_code = 0;
   out.cr2 = 0;
@@ -155,30 +162,30 @@ static int all_zero(const uint8_t *from, const uint8_t *to) {
 static int only_windows_changed(uint8_t *data) {
   uint8_t *page = (uint8_t *)(uintptr_t)((uintptr_t)data < DATA ? LOW : DATA);
   uint8_t *stack = (uint8_t *)(uintptr_t)STACK, *window = (uint8_t *)(uintptr_t)STACK_WINDOW;
-  return all_zero(page, data) && all_zero(data + WINDOW_BYTES, page + 2 * PAGE) && all_zero(stack, window) &&
-         all_zero(window + WINDOW_BYTES, stack + 2 * PAGE);
+  return all_zero(page, data) && all_zero(data + DATA_BYTES, page + 2 * PAGE) && all_zero(stack, window) &&
+         all_zero(window + STACK_BYTES, stack + 2 * PAGE);
 }
 
 static void run(const struct group *group) {
   uint8_t *data = (uint8_t *)(uintptr_t)group->data_address;
   uint8_t *stack = (uint8_t *)(uintptr_t)STACK_WINDOW;
-  memcpy(data, in.data, WINDOW_BYTES);
-  memcpy(stack, in.stack, WINDOW_BYTES);
+  memcpy(data, in.data, DATA_BYTES);
+  memcpy(stack, in.stack, STACK_BYTES);
   in.rip = group->code_address;
-  entry_frame = (struct frame){in.rip, group->bits == 64 ? 0x33 : 0x23, in.rflags, in.gpr[4], 0x2b};
+  entry_frame = (struct frame){in.rip, in.selector[1], in.rflags, in.gpr[4], in.selector[2]};
   enter_code();
   if (group->bits == 32) {
     for (int i = 0; i < 8; i++) out.gpr[i] &= 0xffffffff;
     for (int i = 8; i < 16; i++) out.gpr[i] = 0;
   }
-  memcpy(out.data, data, WINDOW_BYTES);
-  memcpy(out.stack, stack, WINDOW_BYTES);
+  memcpy(out.data, data, DATA_BYTES);
+  memcpy(out.stack, stack, STACK_BYTES);
   if (!only_windows_changed(data)) {
     fprintf(stderr, "data window %#x, rdi %#lx then %#lx, fault %#x\n", group->data_address, in.gpr[7], out.gpr[7], out.fault);
     give_up("a write outside the windows: ");
   }
-  memset(data, 0, WINDOW_BYTES);
-  memset(stack, 0, WINDOW_BYTES);
+  memset(data, 0, DATA_BYTES);
+  memset(stack, 0, STACK_BYTES);
 }
 
 static void describe(char *text, const struct group *group) {
@@ -200,7 +207,6 @@ int main(void) {
   struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
   const int signals[] = {SIGTRAP, SIGSEGV, SIGILL, SIGFPE, SIGBUS, SIGALRM};
   for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) sigaction(signals[i], &action, NULL);
-  __asm__ volatile("mov %0, %%ds; mov %0, %%es" : : "r"(0x2b));
 
   static struct group group;
   static char text[128];

@@ -4,9 +4,10 @@
  *      0  16 × u64  RAX RCX RDX RBX RSP RBP RSI RDI R8 … R15
  *    128  u64 RIP, u64 RFLAGS, u64 FS base, u64 GS base
  *    160  u32 fault (0 none, else 0x100 + vector), u32 error code, u64 CR2 of a page fault
+ *    176  6 × u16 selectors ES CS SS DS FS GS
  *    192  512 bytes, FXSAVE64 image: x87, MXCSR, XMM0–15
- *    704  512 bytes, the data window (its address is the group's)
- *   1216  512 bytes, the stack window at `stackWindow`
+ *    704  640 bytes, the data window (its address is the group's)
+ *   1344  512 bytes, the stack window at `stackWindow`
  *
  * In 32-bit code only the low halves of the first eight registers count; the rest is zero.
  * Source: SDM vol. 1 10.5.1 (FXSAVE image).
@@ -22,6 +23,7 @@ export const offset = {
   fault: 160,
   errorCode: 164,
   cr2: 168,
+  selectors: 176,
   fx: 192,
   fcw: 192,
   fsw: 194,
@@ -30,13 +32,14 @@ export const offset = {
   st: 224,
   xmm: 352,
   data: 704,
-  stack: 1216,
+  stack: 1344,
 } as const
 
-export const stateBytes = 1728
+export const stateBytes = 1856
 export const stateWords = stateBytes / 4
-/** Bytes of the data window and of the stack window. */
-export const windowBytes = 512
+/** Bytes of the data window: an XSAVE area fits. */
+export const dataBytes = 640
+export const stackBytes = 512
 
 /** Addresses that every vector uses; see native.c for the whole map. */
 export const address = {
@@ -45,7 +48,7 @@ export const address = {
   /** Data window; its centre, 0x10001000, is a page boundary. */
   dataWindow: 0x10000f00,
   /** Data window whose end is the end of the data pages. */
-  edgeWindow: 0x10001e00,
+  edgeWindow: 0x10001d80,
   /** The first byte after the data pages: not mapped. */
   unmapped: 0x10002000,
   /** A page of zeros that may not be written. */
@@ -75,6 +78,7 @@ export class VectorState {
   readonly words: Uint32Array
   readonly view: DataView
   readonly gpr: BigUint64Array
+  readonly selectors: Uint16Array
   readonly fxsave: Uint8Array
   readonly data: Uint8Array
   readonly stack: Uint8Array
@@ -86,9 +90,10 @@ export class VectorState {
     this.view = new DataView(buffer, start, stateBytes)
     this.longs = new BigUint64Array(buffer, start, stateBytes / 8)
     this.gpr = this.longs.subarray(0, 16)
+    this.selectors = new Uint16Array(buffer, start + offset.selectors, 6)
     this.fxsave = this.bytes.subarray(offset.fx, offset.fx + 512)
-    this.data = this.bytes.subarray(offset.data, offset.data + windowBytes)
-    this.stack = this.bytes.subarray(offset.stack, offset.stack + windowBytes)
+    this.data = this.bytes.subarray(offset.data, offset.data + dataBytes)
+    this.stack = this.bytes.subarray(offset.stack, offset.stack + stackBytes)
   }
 
   get rip(): bigint {

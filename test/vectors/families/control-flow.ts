@@ -263,9 +263,9 @@ function strings(generator: Generator): void {
         {word: offset.rflags >> 2, and: ~0x400, or: 0},
       ]
       if (name === 'CMPS')
-        pins.push(...[16, 17, 18, 126, 127].map(word => ({word: (offset.data >> 2) + word, and: 0, or: 0})))
+        pins.push(...[16, 17, 18, 158, 159].map(word => ({word: (offset.data >> 2) + word, and: 0, or: 0})))
       if (name === 'SCAS')
-        pins.push(...[126, 127].map(word => ({word: (offset.data >> 2) + word, and: 0, or: 0})), ...pinRegister(0, 0n))
+        pins.push(...[158, 159].map(word => ({word: (offset.data >> 2) + word, and: 0, or: 0})), ...pinRegister(0, 0n))
       if (name !== 'LODS') {
         generator.add(generator.form(`REP ${name} into a hole`, name === 'CMPS' || name === 'SCAS' ? everyFlag : []), {
           bits,

@@ -7,6 +7,7 @@ import {faults} from './faults.js'
 import {integerAlu} from './integer-alu.js'
 import {shiftsAndBits} from './shifts-and-bits.js'
 import {sseArithmetic, sseInteger} from './sse.js'
+import {system} from './system.js'
 import {x87} from './x87.js'
 
 /** One file of vectors: what it covers and how densely. */
@@ -25,4 +26,5 @@ export const families: readonly Family[] = [
   sseInteger,
   x87,
   faults,
+  system,
 ]

@@ -120,7 +120,7 @@ const singles = `
 
 export const integerAlu: Family = {
   name: 'integer-alu',
-  density: {registerGroups: 4, memoryGroups: 4, casesPerGroup: 12},
+  density: {registerGroups: 4, memoryGroups: 4, casesPerGroup: 16},
   generate(generator: Generator) {
     generator.table(arithmeticForms())
     generator.table(conditionForms())

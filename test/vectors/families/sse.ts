@@ -386,7 +386,7 @@ export const sseArithmetic: Family = {
 
 export const sseInteger: Family = {
   name: 'sse-integer',
-  density: {registerGroups: 4, memoryGroups: 3, casesPerGroup: 12},
+  density: {registerGroups: 4, memoryGroups: 3, casesPerGroup: 14},
   generate(generator: Generator) {
     generator.table(moves)
     generator.table(packedForms())

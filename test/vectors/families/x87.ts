@@ -50,7 +50,6 @@ const table = `
   FSTP Mt | DB /7
   FST STi  | DD D0 +r
   FSTP STi | DD D8 +r
-  FSTP STi alias | DF D0 +r
   FXCH STi | D9 C8 +r | weight=2
   FILD Mw | DF /0
   FILD Md | DB /0

@@ -97,6 +97,8 @@ export type MemoryOp = keyof typeof memoryOps
 /** One function body. Locals are numbered after the parameters in the order they are declared. */
 export class Code extends Bytes {
   private readonly localTypes: WasmType[] = []
+  /** Offsets in this body of branches that are seldom taken. */
+  private readonly unlikelyAt: number[] = []
 
   constructor(readonly parameters: readonly WasmType[] = []) {
     super()
@@ -172,6 +174,10 @@ export class Code extends Bytes {
     this.byte(0x03)
     this.byte(type ? typeCode[type] : 0x40)
   }
+  /** The `if` or `br_if` written next is seldom taken. Source: the Branch Hinting proposal. */
+  unlikely(): void {
+    this.unlikelyAt.push(this.length)
+  }
   if(type?: BlockType): void {
     this.byte(0x04)
     this.byte(type ? typeCode[type] : 0x40)
@@ -220,8 +226,13 @@ export class Code extends Bytes {
     this.byte(0x1b)
   }
 
-  /** Size, local declarations, body, end: the entry of the code section. */
-  entry(): Uint8Array {
+  /** Offsets of unlikely branches from the start of the local declarations. */
+  hints(): number[] {
+    const declarations = this.declarations().length
+    return this.unlikelyAt.map(at => at + declarations)
+  }
+
+  private declarations(): Bytes {
     const body = new Bytes()
     const runs: [count: number, type: WasmType][] = []
     for (const type of this.localTypes) {
@@ -234,6 +245,12 @@ export class Code extends Bytes {
       body.unsigned(count)
       body.byte(typeCode[type])
     }
+    return body
+  }
+
+  /** Size, local declarations, body, end: the entry of the code section. */
+  entry(): Uint8Array {
+    const body = this.declarations()
     body.append(this.taken())
     body.byte(0x0b)
     const out = new Bytes()
@@ -255,7 +272,7 @@ export class Module {
   private readonly typeBytes: Uint8Array[] = []
   private readonly imports: FunctionImport[] = []
   private readonly globals: {module: string; name: string; type: WasmType}[] = []
-  private readonly functions: {name: string; type: number; entry: Uint8Array}[] = []
+  private readonly functions: {name: string; type: number; entry: Uint8Array; hints: number[]}[] = []
   private table: {module: string; name: string} | undefined
 
   /** `pages` is the exact size of the imported shared memory `env.memory` in 64 KiB pages. */
@@ -292,7 +309,7 @@ export class Module {
   /** Adds and exports a function and gives its index. */
   function(name: string, parameters: readonly WasmType[], results: readonly WasmType[], code: Code): number {
     return (
-      this.imports.length + this.functions.push({name, type: this.type(parameters, results), entry: code.entry()}) - 1
+      this.imports.length + this.functions.push({name, type: this.type(parameters, results), entry: code.entry(), hints: code.hints()}) - 1
     )
   }
 
@@ -338,10 +355,34 @@ export class Module {
         body.unsigned(this.imports.length + index)
       })
     })
+    this.branchHints(out)
     section(out, 10, this.functions.length, body => {
       for (const {entry} of this.functions) body.append(entry)
     })
     return out.data.slice(0, out.length)
+  }
+
+  /** The custom section that tells engines which branches are seldom taken; others ignore it. */
+  private branchHints(out: Bytes): void {
+    const hinted = this.functions
+      .map(({hints}, index) => ({hints, index: this.imports.length + index}))
+      .filter(({hints}) => hints.length > 0)
+    if (hinted.length === 0) return
+    const body = new Bytes()
+    body.text('metadata.code.branch_hint')
+    body.unsigned(hinted.length)
+    for (const {hints, index} of hinted) {
+      body.unsigned(index)
+      body.unsigned(hints.length)
+      for (const at of hints) {
+        body.unsigned(at)
+        body.byte(1)
+        body.byte(0)
+      }
+    }
+    out.byte(0)
+    out.unsigned(body.length)
+    out.append(body.taken())
   }
 }
 

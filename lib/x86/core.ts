@@ -25,6 +25,7 @@ export function coreModule(pages: number): Uint8Array<ArrayBuffer> {
   const cpu = module.importGlobal('cpu', 'i32')
   const handlerType = module.type(['i32'], ['i32'])
   for (let code = 0; code < 16; code++) module.function(conditionNames[code], [], ['i32'], condition(code, cpu))
+  module.function('statusFlags', [], ['i32'], statusFlags(cpu))
   module.function('run', [], [], dispatcher(cpu, handlerType))
   return module.bytes()
 }
@@ -147,6 +148,84 @@ function dispatcher(cpuGlobal: number, handlerType: number): Code {
   code.op('i32.eq')
   code.brIf(0)
   code.end()
+  return code
+}
+
+/** All six status flags as RFLAGS bits; the conditions are functions 0 to 15 of this module. */
+function statusFlags(cpuGlobal: number): Code {
+  const code = new Code()
+  const cpu = code.local('i32')
+  const kind = code.local('i32')
+  code.globalGet(cpuGlobal)
+  code.localTee(cpu)
+  code.memory('i32.load', state.flagKind)
+  code.localTee(kind)
+  code.op('i32.eqz')
+  code.if()
+  code.localGet(cpu)
+  code.memory('i32.load', state.flagA)
+  code.i32Const(0x8d5)
+  code.op('i32.and')
+  code.return()
+  code.end()
+  for (const [conditionCode, bit] of [
+    [0, 11],
+    [2, 0],
+    [4, 6],
+    [8, 7],
+    [10, 2],
+  ]) {
+    code.call(conditionCode)
+    code.i32Const(bit)
+    code.op('i32.shl')
+  }
+  for (let count = 0; count < 4; count++) code.op('i32.or')
+  const low = (field: 'flagA' | 'flagB' | 'flagR') => {
+    code.localGet(cpu)
+    code.memory('i32.load', state[field])
+  }
+  const isKind = (wanted: number) => {
+    code.localGet(kind)
+    code.i32Const(wanted)
+    code.op('i32.eq')
+  }
+  /** AF where R's low four bits have a value. */
+  const lowBits = (value: number) => {
+    low('flagR')
+    code.i32Const(15)
+    code.op('i32.and')
+    code.i32Const(value)
+    code.op('i32.eq')
+    code.i32Const(4)
+    code.op('i32.shl')
+  }
+  isKind(FlagKind.logic)
+  code.if('i32')
+  code.i32Const(0)
+  code.else()
+  isKind(FlagKind.inc)
+  code.if('i32')
+  lowBits(0)
+  code.else()
+  isKind(FlagKind.dec)
+  code.if('i32')
+  lowBits(15)
+  code.else()
+  low('flagA')
+  low('flagB')
+  low('flagR')
+  code.op('i32.xor')
+  code.i32Const(0)
+  isKind(FlagKind.result)
+  code.op('i32.eqz')
+  code.select()
+  code.op('i32.xor')
+  code.i32Const(0x10)
+  code.op('i32.and')
+  code.end()
+  code.end()
+  code.end()
+  code.op('i32.or')
   return code
 }
 

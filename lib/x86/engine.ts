@@ -11,7 +11,6 @@ import {createDecoder} from './decode/decode.js'
 import type {DecodedInstruction} from './decode/instruction-record.js'
 import {recordBytes} from './decode/record.js'
 import {writeRecord} from './decode/write-record.js'
-import {materialiseFlags} from './flags.js'
 import {helperSignatures, helpers} from './helpers/index.js'
 import {Interpreter, Status} from './interpret.js'
 import {Compiler, type CompilerHost} from './jit/compiler.js'
@@ -89,13 +88,12 @@ export class Engine {
       commit: (bytes: number) => vcpu.access.commit(bytes),
       retry: () => vcpu.setU32('exitReason', ExitReason.system),
       system: (record: number, number: number) => slowPaths[number](vcpu, record),
-      statusFlags: () => materialiseFlags(memory, base),
       ...helpers(memory, base),
     }
     const core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(this.pages)), {
       env: this.imports as WebAssembly.ModuleImports,
     })
-    for (const name of conditionNames) this.imports[name] = core.exports[name]
+    for (const name of [...conditionNames, 'statusFlags']) this.imports[name] = core.exports[name]
     this.runCore = core.exports.run as () => void
     this.table.set(1, this.instantiate([['end', endOfBlock()]]).end)
   }
@@ -265,6 +263,8 @@ export class Engine {
     const module = new Module(this.pages)
     module.importTable('handlers')
     const cpuGlobal = module.importGlobal('cpu', 'i32')
+    // Type 0 is that of handlers and translations.
+    module.type(['i32'], ['i32'])
     const known = new Map<string, number>()
     const imports = (name: string) => {
       let index = known.get(name)
@@ -356,6 +356,7 @@ export class Engine {
       isEntry: (block, rip) =>
         this.code.find(block.page + Number(rip & 0xfffn), Number(rip & 0xffffffffn), Number(rip >> 32n), block.mode) !== undefined,
       context: block => ({
+        handlerType: 0,
         mmuMode: block.mode & 1,
         page: block.page,
         recordAddress: (decoded, rip) => {

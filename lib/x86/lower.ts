@@ -208,6 +208,7 @@ export abstract class Lowering {
     code.op('i64.xor')
     code.i64Const(4096 - bytes)
     code.op('i64.gt_u')
+    code.unlikely()
     code.if()
     this.depth++
     miss()
@@ -241,6 +242,7 @@ export abstract class Lowering {
   }
 
   private exitIf(): void {
+    this.code.unlikely()
     this.code.if()
     this.depth++
     this.exit()
@@ -308,6 +310,7 @@ export abstract class Lowering {
     code.i32Const(state.crossing)
     code.op('i32.add')
     code.op('i32.eq')
+    code.unlikely()
     code.if()
     this.depth++
     code.i32Const(op.bytes)

@@ -3,7 +3,7 @@
  * bits, the last one sticky) rounds correctly to any precision up to 64, and returns the exceptions found before rounding
  * (invalid, zero divide). NaN and unsupported operands never come here: which NaN survives differs between x87 and SSE.
  *
- * All in 32-bit halves held by numbers; products of 32 by 16 bits are exact in a double. `result` may not be an operand.
+ * All in 32-bit halves held by numbers (the root alone uses bigint); products below 2^53 are exact in a double. `result` may not be an operand.
  * Source: SDM vol. 1, 4.9 and 8.5; Knuth, The Art of Computer Programming, vol. 2, 4.3.1.
  */
 import {Exception, Kind, normalise, type Real, Rounding, shiftRightSticky} from './real.js'
@@ -152,42 +152,64 @@ export function divide(result: Real, left: Real, right: Real): number {
 let remainderHi = 0
 let remainderLo = 0
 
-/** Doubles the remainder `count` times against the divisor; returns the `count` (at most 32) quotient bits. */
-function quotientBits(divisorHi: number, divisorLo: number, count: number): number {
-  let hi = remainderHi
-  let lo = remainderLo
-  let quotient = 0
-  for (let i = 0; i < count; i++) {
-    const carry = hi >>> 31
-    hi = ((hi << 1) | (lo >>> 31)) >>> 0
-    lo = (lo << 1) >>> 0
-    quotient <<= 1
-    if (carry !== 0 || hi > divisorHi || (hi === divisorHi && lo >= divisorLo)) {
-      hi = (hi - divisorHi - (lo < divisorLo ? 1 : 0)) >>> 0
-      lo = (lo - divisorLo) >>> 0
-      quotient |= 1
+const two32 = 0x100000000
+const two20 = 0x100000
+
+/**
+ * The next 20 quotient bits: estimated in doubles, then corrected by at most one. Every product is below 2^53, hence exact.
+ */
+function quotientDigit(divisorHi: number, divisorLo: number): number {
+  let digit = Math.floor(((remainderHi * two32 + remainderLo) / (divisorHi * two32 + divisorLo)) * two20)
+  let lo = remainderLo * two20 - digit * divisorLo
+  const carry = Math.floor(lo / two32)
+  lo -= carry * two32
+  let hi = remainderHi * two20 - digit * divisorHi + carry
+  if (hi < 0) {
+    digit--
+    lo += divisorLo
+    hi += divisorHi
+    if (lo >= two32) {
+      lo -= two32
+      hi++
+    }
+  } else if (hi > divisorHi || (hi === divisorHi && lo >= divisorLo)) {
+    digit++
+    lo -= divisorLo
+    hi -= divisorHi
+    if (lo < 0) {
+      lo += two32
+      hi--
     }
   }
   remainderHi = hi
   remainderLo = lo
-  return quotient >>> 0
+  return digit
 }
 
 function divideFinite(result: Real, left: Real, right: Real, sign: number): void {
   remainderHi = left.hi
   remainderLo = left.lo
-  let exponent = left.exponent - right.exponent
-  let lead = 0
-  if (left.hi > right.hi || (left.hi === right.hi && left.lo >= right.lo)) {
+  const exponent = left.exponent - right.exponent
+  const isAtLeastOne = left.hi > right.hi || (left.hi === right.hi && left.lo >= right.lo)
+  if (isAtLeastOne) {
     remainderHi = (left.hi - right.hi - (left.lo < right.lo ? 1 : 0)) >>> 0
     remainderLo = (left.lo - right.lo) >>> 0
-    lead = 1
-  } else exponent--
-  const hi = lead ? (0x80000000 | quotientBits(right.hi, right.lo, 31)) >>> 0 : quotientBits(right.hi, right.lo, 32)
-  const lo = quotientBits(right.hi, right.lo, 32)
-  const extra = quotientBits(right.hi, right.lo, 2) << 30
-  const sticky = (remainderHi | remainderLo) === 0 ? 0 : 1
-  result.setFinite(sign, exponent, hi, lo, (extra | sticky) >>> 0)
+  }
+  const a = quotientDigit(right.hi, right.lo)
+  const b = quotientDigit(right.hi, right.lo)
+  const c = quotientDigit(right.hi, right.lo)
+  const d = quotientDigit(right.hi, right.lo)
+  const sticky = remainderHi === 0 && remainderLo === 0 ? 0 : 1
+  if (isAtLeastOne) {
+    const hi = (0x80000000 | (a << 11) | (b >>> 9)) >>> 0
+    const lo = ((b << 23) | (c << 3) | (d >>> 17)) >>> 0
+    result.setFinite(sign, exponent, hi, lo, ((d << 15) | sticky) >>> 0)
+    return
+  }
+  // The quotient lies in (1/2, 1): its leading one is the first digit's.
+  const hi = ((a << 12) | (b >>> 8)) >>> 0
+  const lo = ((b << 24) | (c << 4) | (d >>> 16)) >>> 0
+  result.setFinite(sign, exponent - 1, hi, lo, ((d << 16) | sticky) >>> 0)
 }
 
 /** √operand. */
@@ -203,8 +225,12 @@ export function squareRoot(result: Real, operand: Real): number {
   // √(m × 2^e), e even, as the integer root of m × 2^132: 66 or 67 bits, remainder into the sticky bit.
   const odd = operand.exponent & 1
   const radicand = ((BigInt(operand.hi) << 32n) | BigInt(operand.lo)) << (odd ? 68n : 67n)
-  const root = integerSquareRoot(radicand)
-  const sticky = root * root === radicand ? 0 : 1
+  // One Newton step from the double's root, good to 50 bits, gives the integer root or one more.
+  const estimate = BigInt(Math.sqrt(Number(radicand)))
+  let root = (estimate + radicand / estimate) >> 1n
+  const rest = radicand - root * root
+  if (rest < 0n) root--
+  const sticky = rest === 0n ? 0 : 1
   const bits = root << 30n
   result.setFinite(
     0,
@@ -214,20 +240,6 @@ export function squareRoot(result: Real, operand: Real): number {
     (Number(bits & 0xffffffffn) | sticky) >>> 0,
   )
   return 0
-}
-
-/** ⌊√value⌋, by Newton's iteration from the double's own root. */
-export function integerSquareRoot(value: bigint): bigint {
-  if (value === 0n) return 0n
-  let root = BigInt(Math.floor(Math.sqrt(Number(value)))) + 1n
-  for (;;) {
-    const next = (root + value / root) >> 1n
-    if (next === root || next === root + 1n) break
-    root = next
-  }
-  while (root * root > value) root--
-  while ((root + 1n) * (root + 1n) <= value) root++
-  return root
 }
 
 /** Order of two numbers that are not NaN: −1, 0 or 1. Zeros of either sign are equal. */

@@ -16,7 +16,7 @@ import {Status} from '../interpret.js'
 import {inputs} from '../ir/template.js'
 import type {Template} from '../ir/op.js'
 import type {Imports} from '../lower.js'
-import {state} from '../state.js'
+import {jumpCache, state} from '../state.js'
 import {type Exits, type Site, Translator} from './lower.js'
 import {Flags, type Region, type RegionBlock} from './region.js'
 
@@ -26,6 +26,8 @@ const loopBudget = 2000
 export interface TranslationContext {
   readonly imports: Imports
   readonly cpuGlobal: number
+  /** Type index of `(i32) → i32` in the module. */
+  readonly handlerType: number
   readonly mmuMode: number
   /** Byte offset of the page the region lies in. */
   readonly page: number
@@ -110,13 +112,13 @@ export function translate(region: Region, context: TranslationContext): Code {
       }
       if (!inherits(blocks, current, target) && blocks[target].flagsBefore === Flags.live) translator.flushFlags()
       if (target > current) return code.br(labelOf(target) + depth)
-      translator.flushFlags()
       // Backward: count down, leave when used up.
       code.localGet(budget)
       code.i32Const(1)
       code.op('i32.sub')
       code.localTee(budget)
       code.op('i32.eqz')
+      code.unlikely()
       code.if()
       code.localGet(cpu)
       code.i64Const(rip)
@@ -162,8 +164,8 @@ export function translate(region: Region, context: TranslationContext): Code {
     for (const {decoded, template, rip, flagsAfter} of block.instructions) {
       instruction = {decoded, rip}
       const next = BigInt.asUintN(64, rip + BigInt(decoded.length))
-      const costly = template.setsFlags && template.readsFlags && template.ops.some(op => op.kind === 'status-flags')
-      const wanted = flagsAfter === Flags.live || (flagsAfter === Flags.faults && !costly) || template.maySetFlags
+      const costly = template.maySetFlags || template.ops.some(op => op.kind === 'status-flags')
+      const wanted = flagsAfter === Flags.live || (flagsAfter === Flags.faults && !costly)
       translator.instruction(wanted ? template : withoutFlags(template), {decoded, rip, next, flagsWanted: wanted})
     }
     const last = block.instructions.at(-1)!
@@ -181,8 +183,72 @@ export function translate(region: Region, context: TranslationContext): Code {
   code.return()
   code.end()
   translator.storeRegisters()
-  code.i32Const(Status.blockEnd)
+  chain(code, cpu, context)
   return code
+}
+
+/** Goes on with the translation at RIP, if the jump cache knows one, without a return to the dispatcher. */
+function chain(code: Code, cpu: number, context: TranslationContext): void {
+  const rip = code.local('i64')
+  const entry = code.local('i32')
+  const cache = context.mmuMode === 0 ? jumpCache.supervisor : jumpCache.user
+  const back = () => {
+    code.i32Const(Status.blockEnd)
+    code.return()
+  }
+  // Budget and pending work, as in the dispatcher.
+  code.localGet(cpu)
+  code.localGet(cpu)
+  code.memory('i32.load', state.budget)
+  code.i32Const(1)
+  code.op('i32.sub')
+  code.localTee(entry)
+  code.memory('i32.store', state.budget)
+  code.localGet(entry)
+  code.i32Const(0)
+  code.op('i32.lt_s')
+  code.localGet(cpu)
+  code.memory('i32.load', state.pending)
+  code.op('i32.or')
+  code.if()
+  back()
+  code.end()
+  code.localGet(cpu)
+  code.memory('i64.load', state.rip)
+  code.localTee(rip)
+  code.op('i32.wrap_i64')
+  code.localTee(entry)
+  code.localGet(entry)
+  code.i32Const(12)
+  code.op('i32.shr_u')
+  code.op('i32.xor')
+  code.i32Const(jumpCache.entries - 1)
+  code.op('i32.and')
+  code.i32Const(4)
+  code.op('i32.shl')
+  code.localGet(cpu)
+  code.op('i32.add')
+  code.localTee(entry)
+  code.memory('i64.load', cache)
+  code.localGet(rip)
+  code.op('i64.ne')
+  code.if()
+  back()
+  code.end()
+  code.localGet(entry)
+  code.memory('i32.load', cache + 12)
+  code.localTee(entry)
+  code.op('i32.eqz')
+  code.if()
+  back()
+  code.end()
+  code.localGet(entry)
+  code.i32Const(16)
+  code.op('i32.shr_u')
+  code.localGet(entry)
+  code.i32Const(0xffff)
+  code.op('i32.and')
+  code.returnCallIndirect(context.handlerType)
 }
 
 /** The flags of block `from` reach its physical successor `to` in locals: nothing else leads there. */

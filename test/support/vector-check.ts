@@ -43,6 +43,8 @@ export function checkVectors(
     machine.load(group)
     for (const {index, input, output} of group.cases()) {
       cases++
+      // The first run of a block is what makes it hot: the translation is there from the second on.
+      if (index === 0 && tier === 'translator') machine.run(group, input)
       const wrong = differences(group, output, machine.run(group, input))
       if (wrong.length === 0) continue
       mismatches++

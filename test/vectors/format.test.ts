@@ -1,6 +1,6 @@
 /**
  * The stored vectors can be read: inputs are those of the writer, every byte of a file is used, and the set is as large and as
- * small as promised. What the CPU makes of them is test/x86/vectors.test.ts.
+ * small as promised. What the CPU makes of them is test/x86/vectors-interpreter.test.ts and its sibling.
  */
 import {readdirSync, statSync} from 'node:fs'
 import t from 'tap'

@@ -1,0 +1,20 @@
+/**
+ * Zstandard, by the package fzstd. Linux's build packs kernels with the largest window there is, which does not matter here: the
+ * whole output is in memory, and is its own window.
+ * Source: RFC 8878.
+ */
+import {decompress} from 'fzstd'
+import {PayloadError} from './payload-error.js'
+
+/** Unpacks Zstandard frames; `unpackedBytes` is their size, which must be known. Errors: PayloadError. */
+export function unpackZstd(input: Uint8Array, unpackedBytes: number): Uint8Array {
+  const output = new Uint8Array(unpackedBytes)
+  let unpacked: Uint8Array
+  try {
+    unpacked = decompress(input, output)
+  } catch (cause) {
+    // fzstd throws errors of its own and, on broken data, whatever its array accesses give.
+    throw new PayloadError(`holds broken zstd data (${(cause as Error).message})`)
+  }
+  return unpacked
+}

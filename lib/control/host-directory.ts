@@ -15,8 +15,8 @@
  * Used from both sides of the control socket: xl reserves and lists, the domain process adopts, renews, renames and releases.
  */
 import {randomBytes} from 'node:crypto'
-import {lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs'
-import {join} from 'node:path'
+import {existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs'
+import {dirname, join} from 'node:path'
 import {OperatorError} from '../base/errors.js'
 import {withLock} from './file-lock.js'
 import {identityOf, isAlive, type ProcessIdentity} from './process-identity.js'
@@ -84,7 +84,7 @@ export class HostDirectory {
   /** Makes the directory if it is missing. Errors: OperatorError when it cannot be made, or belongs to another user. */
   prepare(): void {
     this.guarded(() => {
-      mkdirSync(this.path, {recursive: true, mode: 0o700})
+      makeFolder(this.path)
       const stat = lstatSync(`${this.path}/.`)
       const user = process.getuid?.()
       if (user !== undefined && stat.uid !== user && user !== 0) {
@@ -93,8 +93,8 @@ export class HostDirectory {
           exitCode: 3,
         })
       }
-      mkdirSync(this.domains, {recursive: true, mode: 0o700})
-      mkdirSync(this.logs, {recursive: true, mode: 0o700})
+      makeFolder(this.domains)
+      makeFolder(this.logs)
     })
   }
 
@@ -276,6 +276,17 @@ export class HostDirectory {
     } catch (error) {
       throw hostFailure(this.path, error)
     }
+  }
+}
+
+/** Makes a folder and those it is in. Node's own recursive mkdir never returns where a file system such as /proc refuses. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return
+  if (dirname(path) !== path) makeFolder(dirname(path))
+  try {
+    mkdirSync(path, {mode: 0o700})
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
 }
 

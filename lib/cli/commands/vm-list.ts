@@ -3,7 +3,7 @@ import {command} from '../command.js'
 
 export default command({
   name: 'vm-list',
-  summary: 'List guest domains, excluding dom0, stubdoms, etc.',
+  summary: 'List guest domains, excluding dom0',
   usage: '',
   minimumArguments: 0,
   maximumArguments: 0,

@@ -1,0 +1,58 @@
+/** `xl info` and `xl cpu-check`: what scripts read of the host and of its processor. */
+import {writeFileSync} from 'node:fs'
+import {join} from 'node:path'
+import t from 'tap'
+import {xlInside} from '../support/xl.js'
+
+t.test('info', async t => {
+  const folder = t.testdir({'host.cfg': '# this host\nmemory = 4096\ncpus = 6\n'})
+  const environment = {GASTWIRT_HOST: folder}
+  const {stdout, status} = await xlInside(['info'], environment)
+  t.equal(status, 0)
+  const values = new Map(
+    stdout
+      .trimEnd()
+      .split('\n')
+      .map(line => [line.slice(0, 22).trim(), line.slice(25)]),
+  )
+  for (const line of stdout.trimEnd().split('\n')) t.match(line, /^[a-z_]+ +: /, line)
+  t.match(Object.fromEntries(values), {
+    nr_cpus: '6',
+    max_cpu_id: '5',
+    total_memory: '4096',
+    free_memory: '3584',
+    virt_caps: 'pv gnttab-v1',
+    xen_major: '4',
+    xen_minor: '17',
+    xen_caps: 'xen-3.0-x86_64',
+    xen_scheduler: 'credit2',
+    xend_config_format: '4',
+  })
+  for (const key of ['nr_nodes', 'cores_per_socket', 'threads_per_core', 'free_cpus']) t.match(values.get(key), /^\d+$/)
+  t.strictSame(await xlInside(['info', 'virt_caps'], environment), {status: 0, stdout: 'pv gnttab-v1\n', stderr: ''})
+  t.match(await xlInside(['info', 'xen_ver'], environment), {stdout: '4.17.0-gastwirt\n'})
+  t.match(await xlInside(['info', '-n'], environment), {stdout: /numa_info +:\nnode: +memsize/})
+  const row = (await xlInside(['list'], environment)).stdout.split('\n')[1].split(/\s+/)
+  t.strictSame(row.slice(0, 5), ['Domain-0', '0', '512', '6', 'r-----'])
+})
+
+t.test('cpu-check', async t => {
+  const folder = t.testdir({
+    intel: 'vendor_id\t: GenuineIntel\nmodel name\t: Core\nflags\t\t: fpu vmx sse\n',
+    amd: 'vendor_id\t: AuthenticAMD\nmodel name\t: EPYC\nflags\t\t: fpu svm sse\n',
+    guest: 'vendor_id\t: GenuineIntel\nmodel name\t: Xeon\nflags\t\t: fpu sse hypervisor\n',
+    lookalike: 'vendor_id\t: GenuineIntel\nflags\t\t: fpu tsc_svm_like vmx_flags\nvmx flags\t: vmx\n',
+  })
+  const check = (file: string, ...more: string[]) => xlInside(['cpu-check', '--cpuinfo', join(folder, file), ...more])
+  t.match(await check('intel'), {status: 0, stdout: /Intel VT-x \(flag vmx\)/})
+  t.match(await check('amd'), {status: 0, stdout: /AMD-V \(flag svm\)/})
+  t.match(await check('guest'), {status: 1, stdout: /none \(neither vmx nor svm(.|\n)*may hide the feature/})
+  t.match(await check('lookalike'), {status: 1}, 'only whole words among the flags count')
+  for (const file of ['intel', 'guest']) t.match((await check(file)).stdout, /pv guests +: runs, on the software CPU/)
+  const json = await check('amd', '--json')
+  t.match(JSON.parse(json.stdout), {supported: true, flag: 'svm', technology: 'AMD-V', vendor: 'AuthenticAMD'})
+  t.match(JSON.parse((await check('guest', '--json')).stdout), {supported: false, flag: null, insideHypervisor: true})
+  t.match(await check('missing'), {status: 2, stderr: /^xl: cpu-check: cannot read ".*missing"\nhint: /})
+  writeFileSync(join(folder, 'empty'), '')
+  t.match(await check('empty'), {status: 1})
+})

@@ -51,7 +51,7 @@ export function initialise(view: DataView, base: number): void {
   setPointers(view, base, 0, 0n, 0n)
 }
 
-/** Notes opcode, instruction and data address of the instruction that raised an exception, for the images. */
+/** Opcode, instruction and data address of the last x87 instruction that was not a control instruction. */
 export function setPointers(view: DataView, base: number, opcode: number, instruction: bigint, data: bigint): void {
   view.setUint16(base + offset.opcode, opcode & 0x7ff, true)
   view.setBigUint64(base + offset.instructionPointer, instruction, true)
@@ -176,16 +176,19 @@ export function restore(view: DataView, base: number, from: number, narrow: bool
 
 /**
  * The x87 part of the FXSAVE image: bytes 0–23 and 32–159 of the 512; MXCSR (24–31) and XMM (160–415) are the caller's.
- * `wide` is the REX.W form with 64-bit pointers; otherwise selectors are stored as 0.
+ * `wide` is the REX.W form with 64-bit pointers; otherwise selectors are stored as 0. The pointers are stored only while an
+ * unmasked exception is pending, else zeros (AMD; Intel always stores them).
  */
 export function storeLegacyImage(view: DataView, base: number, to: number, wide: boolean): void {
+  const status = view.getUint16(base + offset.status, true)
+  const isPending = (status & Status.summary) !== 0
   view.setUint16(to, view.getUint16(base + offset.control, true), true)
-  view.setUint16(to + 2, view.getUint16(base + offset.status, true), true)
+  view.setUint16(to + 2, status, true)
   view.setUint16(to + 4, view.getUint8(base + offset.tags), true)
-  view.setUint16(to + 6, view.getUint16(base + offset.opcode, true), true)
+  view.setUint16(to + 6, isPending ? view.getUint16(base + offset.opcode, true) : 0, true)
   const pointer = (at: number, field: number) => {
-    view.setUint32(at, view.getUint32(field, true), true)
-    view.setUint32(at + 4, wide ? view.getUint32(field + 4, true) : 0, true)
+    view.setUint32(at, isPending ? view.getUint32(field, true) : 0, true)
+    view.setUint32(at + 4, isPending && wide ? view.getUint32(field + 4, true) : 0, true)
   }
   pointer(to + 8, base + offset.instructionPointer)
   pointer(to + 16, base + offset.dataPointer)

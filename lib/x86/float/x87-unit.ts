@@ -128,6 +128,19 @@ export class X87Unit {
     return (this.r.view.getUint16(this.r.base + offset.status, true) & Status.summary) !== 0
   }
 
+  /**
+   * Notes where the instruction about to execute stands, for the images of FNSTENV, FNSAVE and FXSAVE; control instructions are
+   * not noted. `instructionAt` and `dataAt` are addresses in linear memory of the u64 RIP and of the u64 linear address of the
+   * operand (any value for a register form, which leaves the data pointer as it was). Nothing else depends on this call.
+   */
+  note(opcode: number, modrm: number, instructionAt: number, dataAt: number): void {
+    if (isControl(opcode, modrm)) return
+    const {view, base} = this.r
+    view.setUint16(base + offset.opcode, ((opcode & 7) << 8) | modrm, true)
+    copyEight(view, instructionAt, base + offset.instructionPointer)
+    if (modrm < 0xc0) copyEight(view, dataAt, base + offset.dataPointer)
+  }
+
   /** See the file's head. `narrow` is the 16-bit operand size. */
   execute(opcode: number, modrm: number, memoryAddress: number, narrow = false): number {
     const isMemory = modrm < 0xc0
@@ -186,6 +199,18 @@ export class X87Unit {
     } else if (modrm === 0xe3) initialise(view, base)
     return Outcome.done
   }
+}
+
+/** FLDENV FLDCW FNSTENV FNSTCW FRSTOR FNSAVE FNSTSW FNCLEX FNINIT. */
+function isControl(opcode: number, modrm: number): boolean {
+  const field = (modrm >> 3) & 7
+  if (modrm < 0xc0) return (opcode === 0xd9 && field >= 4) || (opcode === 0xdd && field >= 4)
+  return (opcode === 0xdb && field === 4) || (opcode === 0xdf && modrm === 0xe0)
+}
+
+function copyEight(view: DataView, from: number, to: number): void {
+  view.setUint32(to, view.getUint32(from, true), true)
+  view.setUint32(to + 4, view.getUint32(from + 4, true), true)
 }
 
 /** Per opcode, one bit per row of eight register forms (C0, C8, … F8) that exist in full. */

@@ -3,7 +3,14 @@
  * stack faults, unmasked and pending exceptions. Then what rows cannot show: operand sizes, the 16-bit images, MMX.
  */
 import t from 'tap'
-import {enterMmx, fillExponent, fullTags, leaveMmx, x87State} from '../../../lib/x86/float/x87-state.js'
+import {
+  enterMmx,
+  fillExponent,
+  fullTags,
+  leaveMmx,
+  storeLegacyImage,
+  x87State,
+} from '../../../lib/x86/float/x87-state.js'
 import {Outcome, operandSize, X87Unit} from '../../../lib/x86/float/x87-unit.js'
 import {goldenRows} from './golden.js'
 import {encodingOf, rowBytes, runRow} from './x87-rows.js'
@@ -60,6 +67,37 @@ t.test('MMX aliases the registers', async t => {
   t.equal((fullTags(view, 0) >> 6) & 3, 2, 'R3 is special')
   leaveMmx(view, 0)
   t.equal(fullTags(view, 0), 0xffff)
+})
+
+t.test('pointers of the last instruction', async t => {
+  const view = new DataView(new ArrayBuffer(2048))
+  const unit = new X87Unit(view, 0)
+  const run = (opcode: number, modrm: number) => {
+    unit.note(opcode, modrm, 1000, 1008)
+    return unit.execute(opcode, modrm, 1024)
+  }
+  view.setBigUint64(1000, 0xffff800012345678n, true)
+  view.setBigUint64(1008, 0x7fff00001000n, true)
+  run(0xdb, 0xe3)
+  view.setUint16(1024, 0x0340, true)
+  run(0xd9, 0x28) // FLDCW: all unmasked
+  view.setFloat64(1024, 1, true)
+  run(0xdd, 0x00)
+  view.setUint16(1024, 0, true)
+  unit.execute(0xd9, 0x30, 1100) // FNSTENV, which masks all
+  t.equal(view.getUint32(1112, true), 0x12345678)
+  t.equal(view.getUint32(1116, true) >>> 16, 0x500, 'DD /0')
+  t.equal(view.getUint32(1120, true), 0x1000)
+  storeLegacyImage(view, 0, 1200, true)
+  t.equal(view.getBigUint64(1208, true), 0n, 'FXSAVE shows none while nothing is pending')
+  unit.execute(0xd9, 0x28, 1100)
+  view.setUint16(1024, 0x0340, true)
+  run(0xd9, 0x28)
+  run(0xd8, 0xc3) // FADD ST(0), ST(3): stack underflow
+  storeLegacyImage(view, 0, 1200, true)
+  t.equal(view.getUint16(1206, true), 0x0c3)
+  t.equal(view.getBigUint64(1208, true), 0xffff800012345678n)
+  t.equal(view.getBigUint64(1216, true), 0x7fff00001000n, 'a register form keeps the data pointer')
 })
 
 t.test('an unmasked exception waits for the next waiting instruction', async t => {

@@ -1,9 +1,11 @@
 /**
- * The four operations and the square root, exact: each leaves in `result` a number whose 96-bit significand (64 bits, 32 extra
- * bits, the last one sticky) rounds correctly to any precision up to 64, and returns the exceptions found before rounding
- * (invalid, zero divide). NaN and unsupported operands never come here: which NaN survives differs between x87 and SSE.
+ * The four operations and the square root, exact: each leaves in `result` a number whose 96-bit significand (64 bits,
+ * 32 extra bits, the last one sticky) rounds correctly to any precision up to 64, and returns the exceptions found
+ * before rounding (invalid, zero divide). NaN and unsupported operands never come here: which NaN survives differs
+ * between x87 and SSE.
  *
- * All in 32-bit halves held by numbers (the root alone uses bigint); products below 2^53 are exact in a double. `result` may not be an operand.
+ * All in 32-bit halves held by numbers (the root alone uses bigint); products below 2^53 are exact in a double.
+ * `result` may not be an operand.
  * Source: SDM vol. 1, 4.9 and 8.5; Knuth, The Art of Computer Programming, vol. 2, 4.3.1.
  */
 import {Exception, Kind, normalise, type Real, Rounding, shiftRightSticky} from './real.js'
@@ -156,7 +158,8 @@ const two32 = 0x100000000
 const two20 = 0x100000
 
 /**
- * The next 20 quotient bits: estimated in doubles, then corrected by at most one. Every product is below 2^53, hence exact.
+ * The next 20 quotient bits: estimated in doubles, then corrected by at most one. Every product is below 2^53, hence
+ * exact.
  */
 function quotientDigit(divisorHi: number, divisorLo: number): number {
   let digit = Math.floor(((remainderHi * two32 + remainderLo) / (divisorHi * two32 + divisorLo)) * two20)

@@ -1,9 +1,10 @@
 /**
- * Wide numbers for the transcendental functions: a bigint mantissa and a power of two, wide enough that the 64 bits delivered are
- * those of the exact value but for cases too rare to meet. A series runs in fixed point with `fractionBits` below the point.
+ * Wide numbers for the transcendental functions: a bigint mantissa and a power of two, wide enough that the 64 bits
+ * delivered are those of the exact value but for cases too rare to meet. A series runs in fixed point with
+ * `fractionBits` below the point.
  *
- * No result of these functions is exact (the few that are, are answered before), so a value taken from here always carries the
- * sticky bit: precision is raised and directed rounding goes the right way.
+ * No result of these functions is exact (the few that are, are answered before), so a value taken from here always
+ * carries the sticky bit: precision is raised and directed rounding goes the right way.
  * Source: Abramowitz and Stegun, 4.1 to 4.4.
  */
 import type {Real} from './real.js'

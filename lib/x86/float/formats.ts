@@ -1,11 +1,14 @@
 /**
  * The three formats as bytes: unpack (`read…`) and pack (`write…`), little-endian, at a byte offset of a view.
- * Writing expects a number that `round` has already fitted to the format: a significand without its leading one is a denormal.
+ * Writing expects a number that `round` has already fitted to the format: a significand without its leading one is a
+ * denormal.
  *
- *   single    sign 1, exponent 8, fraction 23          double   sign 1, exponent 11, fraction 52
- *   extended  sign 1, exponent 15, integer bit 1, fraction 63: 10 bytes. An integer bit of 0 under a nonzero exponent is an
- *             encoding the processor refuses (unnormal, pseudo-NaN, pseudo-infinity); an integer bit of 1 under a zero
- *             exponent (pseudo-denormal) counts as a denormal.
+ *   single    sign 1, exponent 8, fraction 23
+ *   double    sign 1, exponent 11, fraction 52
+ *   extended  sign 1, exponent 15, integer bit 1, fraction 63: 10 bytes
+ *
+ * An extended whose integer bit is 0 under a nonzero exponent (unnormal, pseudo-NaN, pseudo-infinity) is an encoding the
+ * processor refuses; an integer bit of 1 under a zero exponent (pseudo-denormal) counts as a denormal.
  * Source: SDM vol. 1, 4.2.2 and 8.2.2.
  */
 import {Kind, normalise, quieten, type Real} from './real.js'

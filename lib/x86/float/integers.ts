@@ -1,7 +1,7 @@
 /**
  * Numbers to and from integers: 16, 32 and 64 bits two's complement, and the 80-bit packed decimal of FBLD and FBSTP.
- * An integer that does not fit, an infinity or a NaN gives the "integer indefinite" (only the top bit set) and raises invalid;
- * a fraction that was cut raises precision.
+ * An integer that does not fit, an infinity or a NaN gives the "integer indefinite" (only the top bit set) and raises
+ * invalid; a fraction that was cut raises precision.
  * Source: SDM vol. 1, 4.2.3, 4.7 and 8.1.; vol. 2A FIST, FBSTP, CVTSD2SI.
  */
 import {Exception, Kind, normalise, type Real} from './real.js'
@@ -10,7 +10,10 @@ import {cutToInteger} from './round.js'
 /** The two halves of the last integer made; 16- and 32-bit results are in `lo`. */
 export const integer = {hi: 0, lo: 0}
 
-/** Converts to an integer of `bits` bits in `integer`, destroying `real`; returns invalid, or precision with roundedUp, or 0. */
+/**
+ * Converts to an integer of `bits` bits in `integer`, destroying `real`; returns invalid, or precision with roundedUp,
+ * or 0.
+ */
 export function toInteger(real: Real, bits: 16 | 32 | 64, rounding: number): number {
   if (real.kind === Kind.zero) {
     integer.hi = integer.lo = 0

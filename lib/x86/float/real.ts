@@ -1,12 +1,13 @@
 /**
- * One number, taken apart. Every format (single, double, 80-bit extended) unpacks to the same shape, so each operation is
- * written once: a significand of 64 bits with its leading one at bit 63, and below it 32 bits that hold what an operation
- * computed beyond the format ("extra"), the last of which collects everything shifted out ("sticky").
+ * One number, taken apart. Every format (single, double, 80-bit extended) unpacks to the same shape, so each operation
+ * is written once: a significand of 64 bits with its leading one at bit 63, and below it 32 bits that hold what an
+ * operation computed beyond the format ("extra"), the last of which collects everything shifted out ("sticky").
  *
- *   value = (-1)^sign × hi.lo.extra / 2^95 × 2^exponent × 2^0          hi:lo:extra = 1.xxx… when normalised
+ *   value = (-1)^sign × hi:lo:extra ÷ 2^95 × 2^exponent     (1.xxx… × 2^exponent when normalised)
  *
  * Reals are scratch objects that operations overwrite; none outlives one instruction, so none is machine state.
- * A NaN keeps its payload in hi:lo, left-aligned like a fraction, which makes NaN conversion between formats a truncation.
+ * A NaN keeps its payload in hi:lo, left-aligned like a fraction, which makes NaN conversion between formats a
+ * truncation.
  * Source: SDM vol. 1, 4.2 and 4.8; IEEE 754-2008 section 3.
  */
 

@@ -1,6 +1,6 @@
 /**
- * FPREM and FPREM1: the exact remainder, taken at most 63 binary places of quotient at a time. When the operands' exponents are
- * further apart the remainder is only reduced and C2 asks the program to go on.
+ * FPREM and FPREM1: the exact remainder, taken at most 63 binary places of quotient at a time. When the operands'
+ * exponents are further apart the remainder is only reduced and C2 asks the program to go on.
  *
  * How far one step reduces is the processor's choice between 32 and 63 places; `partialStep` is what was measured.
  * Source: SDM vol. 2A FPREM, FPREM1.

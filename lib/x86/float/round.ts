@@ -1,18 +1,21 @@
 /**
  * Rounding: fits an exact (or sticky) result to a format and says which exceptions that raised.
  *
- * - A result is *tiny* when, rounded to the precision as if exponents had no lower bound, it still lies below the smallest
- *   normal number (detection after rounding, as both vendors do). Masked underflow is reported only if the denormal result is
- *   also inexact; unmasked underflow is reported for every tiny result.
- * - With the overflow or underflow exception unmasked, a result bound for a register is delivered with its exponent wrapped
- *   (`wrapExponent` added or subtracted), or as infinity or zero if that does not suffice (FSCALE). Results bound for memory and SSE results are not delivered at all, which is the
- *   caller's part: it compares the returned flags with its masks.
+ * - A result is *tiny* when, rounded to the precision as if exponents had no lower bound, it still lies below the
+ *   smallest normal number (detection after rounding, as both vendors do). Masked underflow is reported only if the
+ *   denormal result is also inexact; unmasked underflow is reported for every tiny result.
+ * - With the overflow or underflow exception unmasked, a result bound for a register is delivered with its exponent
+ *   wrapped (`wrapExponent` added or subtracted), or as infinity or zero if that does not suffice (FSCALE). Results
+ *   bound for memory and SSE results are not delivered at all, which is the caller's part: it compares the returned
+ *   flags with its masks.
  * Source: SDM vol. 1, 4.9.1.5, 4.9.1.6, 8.5.4 to 8.5.6.
  */
 import type {Format} from './formats.js'
 import {Exception, Kind, normalise, type Real, Rounding, shiftRightSticky} from './real.js'
 
-/** How to round. `precision` may be below the format's (x87 precision control); `masked` has a bit per masked exception. */
+/**
+ * How to round. `precision` may be below the format's (x87 precision control); `masked` has a bit per masked exception.
+ */
 export interface RoundingContext {
   rounding: number
   precision: number
@@ -130,7 +133,10 @@ function overflow(real: Real, format: Format, context: RoundingContext, flags: n
   return Exception.overflow | inexact
 }
 
-/** Makes a finite number an integer at scale 2^0 (bit 0 of lo is the unit), exponent 63; exponents above 63 are not touched. */
+/**
+ * Makes a finite number an integer at scale 2^0 (bit 0 of lo is the unit), exponent 63; exponents above 63 are not
+ * touched.
+ */
 export function cutToInteger(real: Real, rounding: number): number {
   if (real.exponent > 63) return 0
   shiftRightSticky(real, 63 - real.exponent)

@@ -1,10 +1,11 @@
 /**
- * SSE floating point, exactly: every rounding mode, DAZ and FTZ, sticky flags, masked responses. It is the slow path behind
- * generated code, which handles by itself only what needs none of this.
+ * SSE floating point, exactly: every rounding mode, DAZ and FTZ, sticky flags, masked responses. It is the slow path
+ * behind generated code, which handles by itself only what needs none of this.
  *
- * `executeSse` does dest = dest op source, lane by lane, in linear memory, and keeps the architecture's promise: when an
- * exception is unmasked, MXCSR has its flags, the destination is untouched, and 1 is returned (raise #XM).
- * - An operation is a number of `SseOperation`; where the instruction has an immediate or predicate, add it shifted left by 8.
+ * `executeSse` does dest = dest op source, lane by lane, in linear memory, and keeps the architecture's promise: when
+ * an exception is unmasked, MXCSR has its flags, the destination is untouched, and 1 is returned (raise #XM).
+ * - An operation is a number of `SseOperation`; where the instruction has an immediate or predicate, add it shifted
+ *   left by 8.
  * - Only lanes × the result's width bytes are written: zeroing above (CVTPD2PS, CVTPD2DQ, CVTTPD2DQ) is the caller's.
  * - Destination and source may overlap; a destination of an integer register is a scratch address.
  * Source: SDM vol. 1, 11.5; vol. 2, each instruction.
@@ -207,8 +208,8 @@ function executeDotProduct(
 }
 
 /**
- * COMISS, COMISD (`quiet` false), UCOMISS, UCOMISD (true): the new ZF, PF and CF at their places in EFLAGS (the other status
- * flags become 0), or −1 when #XM must be raised.
+ * COMISS, COMISD (`quiet` false), UCOMISS, UCOMISD (true): the new ZF, PF and CF at their places in EFLAGS (the other
+ * status flags become 0), or −1 when #XM must be raised.
  */
 export function compareSse(
   view: DataView,

@@ -1,7 +1,7 @@
 /**
- * One lane of an SSE floating-point instruction: two operands in, one result and its exception flags out. Unlike the x87 unit,
- * SSE lets the first operand's NaN win over the second's, rounds straight to the format (no precision control), may take
- * denormal operands for zeros (MXCSR.DAZ) and give zeros for denormal results (MXCSR.FTZ).
+ * One lane of an SSE floating-point instruction: two operands in, one result and its exception flags out. Unlike the
+ * x87 unit, SSE lets the first operand's NaN win over the second's, rounds straight to the format (no precision
+ * control), may take denormal operands for zeros (MXCSR.DAZ) and give zeros for denormal results (MXCSR.FTZ).
  *
  * Results are left as bits in `lane`. `setMode` must have been called with the MXCSR in force.
  * Source: SDM vol. 1, 10.2.3, 11.5.2 and appendix E.4.
@@ -52,8 +52,8 @@ export function isUnmasked(flags: number): boolean {
 }
 
 /**
- * The flags that MXCSR shows of those that all lanes raised: exceptions of the operands are found before anything is computed,
- * so an unmasked one leaves no trace of the results.
+ * The flags that MXCSR shows of those that all lanes raised: exceptions of the operands are found before anything is
+ * computed, so an unmasked one leaves no trace of the results.
  */
 export function visibleExceptions(flags: number): number {
   return isUnmasked(flags & foundInOperands) ? flags & foundInOperands : flags & anyException
@@ -146,7 +146,9 @@ export function extremeLane(view: DataView, maximum: boolean, isDouble: number, 
   return left.denormal | right.denormal ? Exception.denormal : 0
 }
 
-/** The order of two numbers as ZF, PF and CF at their places in EFLAGS: unordered 0x45, less 1, equal 0x40, greater 0. */
+/**
+ * The order of two numbers as ZF, PF and CF at their places in EFLAGS: unordered 0x45, less 1, equal 0x40, greater 0.
+ */
 export function orderLane(view: DataView, isDouble: number, first: number, second: number): number {
   read(view, first, left, isDouble)
   read(view, second, right, isDouble)

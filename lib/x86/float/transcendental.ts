@@ -1,9 +1,11 @@
 /**
- * Sine, cosine, tangent, arctangent, 2^x − 1 and base-2 logarithms of finite, nonzero numbers, to about 100 bits: what the x87
- * unit rounds to 64. Specials (zeros, infinities, NaN, ranges) are the instructions' part, x87-transcendental.ts.
+ * Sine, cosine, tangent, arctangent, 2^x − 1 and base-2 logarithms of finite, nonzero numbers, to about 100 bits: what
+ * the x87 unit rounds to 64. Specials (zeros, infinities, NaN, ranges) are the instructions' part,
+ * x87-transcendental.ts.
  *
- * Arguments of the circular functions are reduced, exactly, by the 66-bit π that Intel documents and AMD's processors use as well:
- * away from [−π/4, π/4] results are those of a slightly different angle than the mathematician's, as on the real thing.
+ * Arguments of the circular functions are reduced, exactly, by the 66-bit π that Intel documents and AMD's processors
+ * use as well: away from [−π/4, π/4] results are those of a slightly different angle than the mathematician's, as on
+ * the real thing.
  * Source: SDM vol. 1, 8.3.8 and 8.3.9; AMD APM vol. 1, 6.4.
  */
 import {
@@ -192,8 +194,8 @@ export function powerMinusOne(result: Real, x: Real): void {
 const rootTwo = 0x16a09e667f3bcc908n // × 2^−64
 
 /**
- * y × log2(numerator ÷ 2^binaryPlaces). Returns false when that is exact, the quotient being a power of two: then its exponent is
- * in `exactPower` and nothing is set.
+ * y × log2(numerator ÷ 2^binaryPlaces). Returns false when that is exact, the quotient being a power of two: then its
+ * exponent is in `exactPower` and nothing is set.
  */
 function timesLogarithm(result: Real, y: Real, numerator: bigint, binaryPlaces: number): boolean {
   // The fraction is taken from [√½, √2), so that near 1 nothing cancels.

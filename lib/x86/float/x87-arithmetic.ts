@@ -1,10 +1,10 @@
 /**
- * Two-operand x87 instructions: FADD … FDIVR in all their forms, the comparisons, FPREM, FPREM1, FSCALE. Every function works on
- * open registers, leaves the stack as the architecture says (also when an exception is unmasked), and answers whether the
- * instruction completed, so that the caller may pop.
+ * Two-operand x87 instructions: FADD … FDIVR in all their forms, the comparisons, FPREM, FPREM1, FSCALE. Every function
+ * works on open registers, leaves the stack as the architecture says (also when an exception is unmasked), and answers
+ * whether the instruction completed, so that the caller may pop.
  *
- * Arithmetic is ST(0) op operand whatever the destination: the encodings of FSUB and FSUBR swap places between D8 and DC so
- * that this holds. Precision control applies to these and to the square root only.
+ * Arithmetic is ST(0) op operand whatever the destination: the encodings of FSUB and FSUBR swap places between D8 and
+ * DC so that this holds. Precision control applies to these and to the square root only.
  * Source: SDM vol. 2A FADD … FUCOMIP; vol. 1, 8.1.5.2 and 8.3.5.
  */
 import {add, compare, divide, multiply} from './arithmetic.js'
@@ -135,8 +135,8 @@ export function compareRegisters(r: X87Registers, source: number, quiet: boolean
 }
 
 /**
- * FCOMI, FUCOMI: the result goes to ZF, PF, CF of the u32 at `flagsAddress`, whose other status flags become 0. C1 stays as it was
- * unless the stack underflows.
+ * FCOMI, FUCOMI: the result goes to ZF, PF, CF of the u32 at `flagsAddress`, whose other status flags become 0. C1
+ * stays as it was unless the stack underflows.
  */
 export function compareToFlags(r: X87Registers, source: number, quiet: boolean, flagsAddress: number): boolean {
   let order: number = unordered

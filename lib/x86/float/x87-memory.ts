@@ -1,7 +1,7 @@
 /**
- * x87 loads and stores: FLD, FST, FILD, FIST, FISTTP, FBLD, FBSTP, and the register moves FLD ST(i), FST ST(i), FXCH, FCMOVcc.
- * A function that loads expects the operand's bytes at `at`; one that stores writes them there and answers whether it did: an
- * unmasked invalid, overflow or underflow exception leaves memory and stack alone.
+ * x87 loads and stores: FLD, FST, FILD, FIST, FISTTP, FBLD, FBSTP, and the register moves FLD ST(i), FST ST(i), FXCH,
+ * FCMOVcc. A function that loads expects the operand's bytes at `at`; one that stores writes them there and answers
+ * whether it did: an unmasked invalid, overflow or underflow exception leaves memory and stack alone.
  * Source: SDM vol. 2A of each; vol. 1, 8.5.1 for stack faults and 8.5.4 for results bound for memory.
  */
 import {type Format, readDouble, readSingle, single, truncateNaN, writeDouble, writeSingle} from './formats.js'
@@ -23,7 +23,10 @@ export function readOperand(r: X87Registers, operand: number, at: number): void 
   else fromInteger(b, view.getUint32(at + 4, true), view.getUint32(at, true))
 }
 
-/** FLD m32, FLD m64, FILD. An unmasked denormal exception does not keep the number out (AMD; Intel leaves the stack alone). */
+/**
+ * FLD m32, FLD m64, FILD. An unmasked denormal exception does not keep the number out (AMD; Intel leaves the stack
+ * alone).
+ */
 export function load(r: X87Registers, operand: number, at: number): void {
   if (r.pushFaults()) return
   const {b} = r

@@ -1,8 +1,9 @@
 /**
- * The register stack while one instruction executes: control, status and tags are read from the area by `open`, kept in fields
- * for speed, and written back by `close`. Reports exceptions as the status word shows them:
- * - `raise` merges flags and answers whether the instruction may complete. An unmasked invalid, denormal or zero-divide exception
- *   is found before anything is computed: nothing is written, nothing popped, and no flag of the result is shown.
+ * The register stack while one instruction executes: control, status and tags are read from the area by `open`, kept in
+ * fields for speed, and written back by `close`. Reports exceptions as the status word shows them:
+ * - `raise` merges flags and answers whether the instruction may complete. An unmasked invalid, denormal or zero-divide
+ *   exception is found before anything is computed: nothing is written, nothing popped, and no flag of the result is
+ *   shown.
  * - a stack fault is an invalid exception with SF set; C1 tells overflow (1) from underflow (0).
  * Source: SDM vol. 1, 8.1 and 8.5; vol. 3A 22.18 for the order of exceptions.
  */
@@ -117,7 +118,9 @@ export class X87Registers {
     return (this.control & Exception.invalid) !== 0
   }
 
-  /** Whether a push would overflow; if it does and the exception is masked, pushes the indefinite in place of the value. */
+  /**
+   * Whether a push would overflow; if it does and the exception is masked, pushes the indefinite in place of the value.
+   */
   pushFaults(): boolean {
     if (this.isEmpty(7)) return false
     if (this.overflow()) {
@@ -127,7 +130,9 @@ export class X87Registers {
     return true
   }
 
-  /** Puts the NaN that survives of two operands, one of them a NaN or unsupported, in `result`; returns its exceptions. */
+  /**
+   * Puts the NaN that survives of two operands, one of them a NaN or unsupported, in `result`; returns its exceptions.
+   */
   chooseNaN(a: Real, b: Real): number {
     const {result} = this
     if (a.kind === Kind.unsupported || b.kind === Kind.unsupported) {

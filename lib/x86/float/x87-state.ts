@@ -1,13 +1,15 @@
 /**
- * Where the x87 unit's state lives, and the images instructions make of it. The area is all there is: the unit keeps nothing
- * in JavaScript between instructions, so saving the area saves the unit. Register k below is physical (Rk); ST(i) is
- * R((TOP + i) mod 8), TOP being bits 11–13 of the status word. MMn is the significand of Rn. 16 bytes are set aside for each
- * register, of which 10 are used.
+ * Where the x87 unit's state lives, and the images instructions make of it. The area is all there is: the unit keeps
+ * nothing in JavaScript between instructions, so saving the area saves the unit. Register k below is physical (Rk);
+ * ST(i) is R((TOP + i) mod 8), TOP being bits 11–13 of the status word. MMn is the significand of Rn. 16 bytes are set
+ * aside for each register, of which 10 are used.
  *
- *   x87State.offset.tags   one bit per physical register, 1 = holds something, as FXSAVE keeps it; the two-bit tag word of
+ *   x87State.offset.tags   one bit per physical register, 1 = holds something, as FXSAVE keeps it; the two-bit tag word
+ *   of
  *                          FNSTENV is worked out from the registers' contents
  *
- * The last instruction and data pointers are 64 bits wide, without selectors (FXSAVE64); the 32-bit images show their low half.
+ * The last instruction and data pointers are 64 bits wide, without selectors (FXSAVE64); the 32-bit images show their
+ * low half.
  * Source: SDM vol. 1, 8.1.8 to 8.1.10, 9.6.2 and 10.5.1; vol. 2A FXSAVE.
  */
 import {bytes, struct, u8, u16, u64} from '../../base/struct.js'
@@ -176,8 +178,8 @@ export function restore(view: DataView, base: number, from: number, narrow: bool
 
 /**
  * The x87 part of the FXSAVE image: bytes 0–23 and 32–159 of the 512; MXCSR (24–31) and XMM (160–415) are the caller's.
- * `wide` is the REX.W form with 64-bit pointers; otherwise selectors are stored as 0. The pointers are stored only while an
- * unmasked exception is pending, else zeros (AMD; Intel always stores them).
+ * `wide` is the REX.W form with 64-bit pointers; otherwise selectors are stored as 0. The pointers are stored only
+ * while an unmasked exception is pending, else zeros (AMD; Intel always stores them).
  */
 export function storeLegacyImage(view: DataView, base: number, to: number, wide: boolean): void {
   const status = view.getUint16(base + offset.status, true)

@@ -1,8 +1,9 @@
 /**
- * The transcendental x87 instructions: operands from the stack, zeros, infinities and ranges, then transcendental.ts for the value.
- * Results follow the rounding mode, never precision control, and are correctly rounded (the architecture asks for less than one
- * unit in the last place, so a processor may differ there in the last bit). A circular function of |x| ≥ 2^63 sets C2 and leaves
- * all as it was. Outside the ranges of F2XM1 and FYL2XP1 the result is undefined; ours is what was measured on AMD.
+ * The transcendental x87 instructions: operands from the stack, zeros, infinities and ranges, then transcendental.ts
+ * for the value. Results follow the rounding mode, never precision control, and are correctly rounded (the architecture
+ * asks for less than one unit in the last place, so a processor may differ there in the last bit). A circular function
+ * of |x| ≥ 2^63 sets C2 and leaves all as it was. Outside the ranges of F2XM1 and FYL2XP1 the result is undefined; ours
+ * is what was measured on AMD.
  * Source: SDM vol. 2A of each, tables of results; vol. 1, 8.3.8.
  */
 import {multiply} from './arithmetic.js'
@@ -47,7 +48,10 @@ export function transcendental(r: X87Registers, modrm: number): void {
   }
 }
 
-/** Rounds `r.result` unless an invalid operation or zero divide decided it; merges the denormal exception of the operands. */
+/**
+ * Rounds `r.result` unless an invalid operation or zero divide decided it; merges the denormal exception of the
+ * operands.
+ */
 function finish(r: X87Registers, flags: number): number {
   if (flags & (Exception.invalid | Exception.zeroDivide)) return flags
   return flags | (r.a.denormal | r.b.denormal ? Exception.denormal : 0) | fit(r, r.result)

@@ -1,13 +1,14 @@
 /**
- * The x87 unit: what each encoding D8–DF does. All state is in linear memory (`x87State`, x87-state.ts); `execute` reads it,
- * works, and writes it back.
+ * The x87 unit: what each encoding D8–DF does. All state is in linear memory (`x87State`, x87-state.ts); `execute`
+ * reads it, works, and writes it back.
  *
  *   const unit = new X87Unit(view, stateBase)
- *   operandSize(opcode, modrm)                    before anything changes: translate the address, fetch or probe the operand
- *   unit.execute(opcode, modrm, memoryAddress)    Outcome.done, or why nothing is to be done
+ *   operandSize(opcode, modrm)                    before anything changes: translate the address, fetch or probe the
+ *   operand unit.execute(opcode, modrm, memoryAddress)    Outcome.done, or why nothing is to be done
  *
  * `memoryAddress` is a byte address in linear memory, of
- * - the operand, or a copy of it: loads read it, stores write it (nothing is written when the outcome is `storeSuppressed`);
+ * - the operand, or a copy of it: loads read it, stores write it (nothing is written when the outcome is
+ *   `storeSuppressed`);
  * - FNSTSW AX: the two bytes that receive the status word;
  * - FCMOVcc, FCOMI, FUCOMI and their popping forms: a u32 holding EFLAGS. FCMOVcc reads CF PF ZF; the comparisons write
  *   CF PF ZF and clear OF SF AF, unless an unmasked exception stops them.
@@ -61,6 +62,8 @@ import {transcendental} from './x87-transcendental.js'
 import {changeSign, examine, extractTop, loadConstant, roundTop, squareRootTop, test} from './x87-unary.js'
 
 const {offset} = x87State
+
+export {x87State}
 
 /** What `execute` answers. */
 export const Outcome = {
@@ -129,9 +132,10 @@ export class X87Unit {
   }
 
   /**
-   * Notes where the instruction about to execute stands, for the images of FNSTENV, FNSAVE and FXSAVE; control instructions are
-   * not noted. `instructionAt` and `dataAt` are addresses in linear memory of the u64 RIP and of the u64 linear address of the
-   * operand (any value for a register form, which leaves the data pointer as it was). Nothing else depends on this call.
+   * Notes where the instruction about to execute stands, for the images of FNSTENV, FNSAVE and FXSAVE; control
+   * instructions are not noted. `instructionAt` and `dataAt` are addresses in linear memory of the u64 RIP and of the
+   * u64 linear address of the operand (any value for a register form, which leaves the data pointer as it was). Nothing
+   * else depends on this call.
    */
   note(opcode: number, modrm: number, instructionAt: number, dataAt: number): void {
     if (isControl(opcode, modrm)) return

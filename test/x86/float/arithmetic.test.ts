@@ -1,6 +1,6 @@
 /**
- * Rounded to nearest, our arithmetic must agree with the host's own doubles and singles: random operands of near and far exponents,
- * denormals included, from a seeded generator.
+ * Rounded to nearest, our arithmetic must agree with the host's own doubles and singles: random operands of near and
+ * far exponents, denormals included, from a seeded generator.
  */
 import t from 'tap'
 import {executeSse, SseOperation} from '../../../lib/x86/float/sse-exact.js'

@@ -1,7 +1,7 @@
 /**
- * Reads a file of rows that a real processor produced (data/*.br): brotli over a column-wise array, byte 0 of all rows first,
- * then byte 1, and so on. The rows were made on an AMD EPYC (Zen) from edge values and random values by a small C program:
- * load state, execute one instruction, store state.
+ * Reads a file of rows that a real processor produced (data/*.br): brotli over a column-wise array, byte 0 of all rows
+ * first, then byte 1, and so on. The rows were made on an AMD EPYC (Zen) from edge values and random values by a small
+ * C program: load state, execute one instruction, store state.
  */
 import {readFileSync} from 'node:fs'
 import {brotliDecompressSync} from 'node:zlib'

@@ -1,7 +1,7 @@
 /**
  * The exact SSE path against rows of a real processor, in all rounding modes, with DAZ, FTZ and unmasked exceptions.
- * Row: u32 operation, lanes, form (0 xmm ← xmm, 1 integer register ← xmm, 2 xmm ← integer register, 3 COMI/UCOMI), MXCSR;
- * 16 bytes destination, 16 source; u32 MXCSR after, u32 1 if #XM came; 16 bytes result (form 3: EFLAGS).
+ * Row: u32 operation, lanes, form (0 xmm ← xmm, 1 integer register ← xmm, 2 xmm ← integer register, 3 COMI/UCOMI),
+ * MXCSR; 16 bytes destination, 16 source; u32 MXCSR after, u32 1 if #XM came; 16 bytes result (form 3: EFLAGS).
  */
 import t from 'tap'
 import {compareSse, executeSse, SseOperation} from '../../../lib/x86/float/sse-exact.js'

@@ -1,7 +1,8 @@
 /**
- * Runs one row of a real processor's x87 results and says what differs. Row, 592 bytes: opcode, ModRM, exception (1 #MF, 2 #UD),
- * 0; u32 EFLAGS before, EFLAGS after | AX << 16, 0; then 160 bytes of FXSAVE image and 128 of memory operand before, and the same
- * after. The pointers of the last instruction are not compared: processors differ in when they record them.
+ * Runs one row of a real processor's x87 results and says what differs. Row, 592 bytes: opcode, ModRM, exception (1
+ * #MF, 2 #UD), 0; u32 EFLAGS before, EFLAGS after | AX << 16, 0; then 160 bytes of FXSAVE image and 128 of memory
+ * operand before, and the same after. The pointers of the last instruction are not compared: processors differ in when
+ * they record them.
  */
 import {loadLegacyImage, Status, storeLegacyImage} from '../../../lib/x86/float/x87-state.js'
 import {Outcome, X87Unit} from '../../../lib/x86/float/x87-unit.js'
@@ -40,8 +41,9 @@ function imageText(source: DataView, from: number): string {
 }
 
 /**
- * Forgives one unit in the last place: where a register of the image at `imageAddress` differs by no more from the row's, the row's
- * is taken, and so is C1, which tells the direction of an inexact result. Returns whether anything differed.
+ * Forgives one unit in the last place: where a register of the image at `imageAddress` differs by no more from the
+ * row's, the row's is taken, and so is C1, which tells the direction of an inexact result. Returns whether anything
+ * differed.
  */
 function forgiveOneUnit(row: DataView): boolean {
   const magnitude = (source: DataView, from: number) =>

@@ -1,6 +1,7 @@
 /**
- * The transcendental instructions against rows of a real processor. Ours are correctly rounded, the processor's are good to less
- * than one unit in the last place: each row may differ by one unit, few may at all. Then exact and limiting cases.
+ * The transcendental instructions against rows of a real processor. Ours are correctly rounded, the processor's are
+ * good to less than one unit in the last place: each row may differ by one unit, few may at all. Then exact and
+ * limiting cases.
  */
 import t from 'tap'
 import {X87Unit} from '../../../lib/x86/float/x87-unit.js'

@@ -1,6 +1,7 @@
 /**
- * The x87 unit against rows of a real processor: every encoding of D8–DF except the transcendental ones, all control words,
- * stack faults, unmasked and pending exceptions. Then what rows cannot show: operand sizes, the 16-bit images, MMX.
+ * The x87 unit against rows of a real processor: every encoding of D8–DF except the transcendental ones, all control
+ * words, stack faults, unmasked and pending exceptions. Then what rows cannot show: operand sizes, the 16-bit images,
+ * MMX.
  */
 import t from 'tap'
 import {

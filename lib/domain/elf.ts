@@ -11,7 +11,9 @@
  */
 
 /** What is wrong with an ELF file; a clause without subject. */
-export class ElfError extends Error {}
+export class ElfError extends Error {
+  override readonly name = 'ElfError'
+}
 
 /** e_machine values we can name. */
 export const machineNames: Readonly<Record<number, string>> = {

@@ -13,6 +13,8 @@
 import {PayloadError} from './payload-error.js'
 
 const halfProbability = 1024
+/** Signed numbers compare like unsigned ones once this is flipped in both. */
+const signBit = 0x80000000 | 0
 const states = 12
 const positionStatesMax = 16
 /** Probabilities of one length decoder: two choices, then low, middle and high trees. */
@@ -93,8 +95,8 @@ export class LzmaDecoder {
     if (input[from] !== 0) throw broken()
     this.input = input
     this.end = end
-    this.range = 0xffffffff
-    this.code = ((input[from + 1] << 24) | (input[from + 2] << 16) | (input[from + 3] << 8) | input[from + 4]) >>> 0
+    this.range = -1
+    this.code = (input[from + 1] << 24) | (input[from + 2] << 16) | (input[from + 3] << 8) | input[from + 4]
     this.from = from + 5
   }
 
@@ -158,23 +160,22 @@ export class LzmaDecoder {
   }
 
   private bit(index: number): number {
-    const {probabilities} = this
+    const {probabilities, range, code} = this
     const probability = probabilities[index]
-    const bound = (this.range >>> 11) * probability
-    let bit: number
-    if (this.code < bound) {
+    const bound = Math.imul(range >>> 11, probability)
+    let bit = 0
+    if ((code ^ signBit) < (bound ^ signBit)) {
       this.range = bound
       probabilities[index] = probability + ((2048 - probability) >> 5)
-      bit = 0
     } else {
-      this.range -= bound
-      this.code -= bound
+      this.range = (range - bound) | 0
+      this.code = (code - bound) | 0
       probabilities[index] = probability - (probability >> 5)
       bit = 1
     }
-    if (this.range < 0x1000000) {
-      this.range = (this.range << 8) >>> 0
-      this.code = ((this.code << 8) | this.input[this.from++]) >>> 0
+    if ((this.range & 0xff000000) === 0) {
+      this.range <<= 8
+      this.code = (this.code << 8) | this.input[this.from++]
     }
     return bit
   }
@@ -241,14 +242,14 @@ export class LzmaDecoder {
     for (let index = 0; index < count; index++) {
       this.range >>>= 1
       let bit = 0
-      if (this.code >= this.range) {
-        this.code -= this.range
+      if ((this.code ^ signBit) >= (this.range ^ signBit)) {
+        this.code = (this.code - this.range) | 0
         bit = 1
       }
       value = value * 2 + bit
-      if (this.range < 0x1000000) {
-        this.range = (this.range << 8) >>> 0
-        this.code = ((this.code << 8) | this.input[this.from++]) >>> 0
+      if ((this.range & 0xff000000) === 0) {
+        this.range <<= 8
+        this.code = (this.code << 8) | this.input[this.from++]
       }
     }
     return value

@@ -6,15 +6,13 @@
 import {decompress} from 'fzstd'
 import {PayloadError} from './payload-error.js'
 
-/** Unpacks Zstandard frames; `unpackedBytes` is their size, which must be known. Errors: PayloadError. */
-export function unpackZstd(input: Uint8Array, unpackedBytes: number): Uint8Array {
-  const output = new Uint8Array(unpackedBytes)
-  let unpacked: Uint8Array
+/** Unpacks Zstandard frames. Errors: PayloadError. */
+export function unpackZstd(input: Uint8Array): Uint8Array {
   try {
-    unpacked = decompress(input, output)
+    // Without an output array: given one, it does not tell how much of it was filled.
+    return decompress(input)
   } catch (cause) {
     // fzstd throws errors of its own and, on broken data, whatever its array accesses give.
     throw new PayloadError(`holds broken zstd data (${(cause as Error).message})`)
   }
-  return unpacked
 }

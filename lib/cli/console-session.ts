@@ -38,7 +38,10 @@ export function runSession(
     return [signal as NodeJS.Signals, leave] as const
   })
   return new Promise(resolve => {
+    let over = false
     const finish = (end: SessionEnd): void => {
+      if (over) return
+      over = true
       restore()
       process.off('exit', restore)
       for (const [signal, leave] of interrupted) process.off(signal, leave)

@@ -23,8 +23,8 @@ export interface CommandContext {
   options: OptionValues
   /** How often each option without a value was given, under the same names as `options`. */
   counts: Record<string, number>
-  /** From before the subcommand: -v (how often), -f, -N. */
-  globals: {verbose: number; force: boolean; dryRun: boolean}
+  /** -N was given before the subcommand. */
+  dryRun: boolean
 }
 
 /** One xl command. */

@@ -16,7 +16,7 @@ import {Report, type World} from './report.js'
 /** Runs xl with the words after its name; resolves to the exit status. */
 export async function main(words: readonly string[], world: World): Promise<number> {
   const report = new Report(world)
-  const globals = {verbose: 0, force: false, dryRun: false}
+  let dryRun = false
   let at = 0
   for (; at < words.length && words[at].startsWith('-') && words[at].length > 1; at++) {
     if (words[at] === '--help' || words[at] === '-h') {
@@ -24,10 +24,8 @@ export async function main(words: readonly string[], world: World): Promise<numb
       return 0
     }
     for (const letter of words[at].slice(1)) {
-      if (letter === 'v') globals.verbose++
-      else if (letter === 'f') globals.force = true
-      else if (letter === 'N') globals.dryRun = true
-      else if (letter !== 't' && letter !== 'T') {
+      if (letter === 'N') dryRun = true
+      else if (!'vftT'.includes(letter)) {
         report.error('unknown global option')
         return 2
       }
@@ -43,7 +41,7 @@ export async function main(words: readonly string[], world: World): Promise<numb
     return 1
   }
   const command = await loadCommand(name)
-  if (globals.dryRun && !command.dryRun) {
+  if (dryRun && !command.dryRun) {
     report.error('command does not implement -N (dryrun) option')
     return 1
   }
@@ -51,7 +49,7 @@ export async function main(words: readonly string[], world: World): Promise<numb
   if (typeof parsed === 'number') return parsed
   try {
     const host = new Host(hostDirectoryPath(world.environment), world.domainProgram)
-    return (await command.run({host, report, world, globals, ...parsed})) ?? 0
+    return (await command.run({host, report, world, dryRun, ...parsed})) ?? 0
   } catch (error) {
     return await report.failure(command.name, error)
   }

@@ -117,9 +117,9 @@ const acceptedWithoutWords = [
   'rdm_mem_boundary serial shadow_memory slice smbios smbios_firmware acpi_firmware soundhw spiceagent_mouse',
   'spiceclipboard_sharing spicedisable_ticketing spicehost spicepasswd spiceport spicetls_port spiceusbredirection spicevdagent',
   'spice_image_compression spice_streaming_video stdvga stubdomain_cmdline stubdomain_memory stubdomain_ramdisk sve tee',
-  'trap_unmapped_accesses tsc_offset usb usbdevice usbversion vendor_device vga vga_passthru videoram viridian vmtrace_buf_kb',
-  'vncdisplay vnclisten vncpasswd vncviewer vncviewer_autopass opengl vpmu vpt_align vuart xen_platform_pci xenstore_feature_mask',
-  'xenstore_quota device_tree system_firmware vmware_port xend_suspend_evtchn_compat invtsc nested_hvm',
+  'trap_unmapped_accesses usb usbdevice usbversion vendor_device vga videoram viridian vmtrace_buf_kb',
+  'vncdisplay vnclisten vncpasswd opengl vpmu vpt_align vuart xen_platform_pci xenstore_feature_mask',
+  'xenstore_quota device_tree xend_suspend_evtchn_compat',
 ]
   .join(' ')
   .split(' ')

@@ -34,7 +34,7 @@ export default command({
     ['-A, --vncviewer-autopass', 'Accepted for compatibility: there is no VNC display'],
     ['--ignore-global-affinity-masks', 'Accepted for compatibility: there are no such masks'],
   ],
-  async run({host, report, world, options, globals, arguments: words}) {
+  async run({host, report, world, options, dryRun, arguments: words}) {
     const {file, overrides} = splitWords(words, options.defconfig as string | undefined)
     const surplus = overrides.find(word => !word.includes('='))
     if (surplus !== undefined) {
@@ -52,7 +52,7 @@ export default command({
     if (file !== undefined) tell(`Parsing config from ${file}`)
     const {config, notices, refusals} = await readConfigFile(file, overrides)
     for (const notice of notices) tell(`notice: ${notice}`)
-    if (options.dryrun || globals.dryRun) {
+    if (options.dryrun || dryRun) {
       for (const refusal of refusals) tell(`notice: ${refusal.message.split('\n')[0]}`)
       report.write(printJson(configToJson(config)))
       return

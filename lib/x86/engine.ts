@@ -13,10 +13,10 @@ import {recordBytes} from './decode/record.js'
 import {writeRecord} from './decode/write-record.js'
 import {helperSignatures, helpers} from './helpers/index.js'
 import {Interpreter, Status} from './interpret.js'
-import {Compiler, type CompilerHost} from './jit/compiler.js'
-import type {Site} from './jit/lower.js'
 import {Builder} from './ir/builder.js'
 import type {Template} from './ir/op.js'
+import {Compiler, type CompilerHost} from './jit/compiler.js'
+import type {Site} from './jit/lower.js'
 import {jumpIndex} from './mmu/tlb.js'
 import {instructions} from './semantics/index.js'
 import {slowPathNames, slowPaths} from './slow/index.js'
@@ -354,7 +354,8 @@ export class Engine {
         return decoded === undefined ? undefined : {decoded, template: this.template(decoded)}
       },
       isEntry: (block, rip) =>
-        this.code.find(block.page + Number(rip & 0xfffn), Number(rip & 0xffffffffn), Number(rip >> 32n), block.mode) !== undefined,
+        this.code.find(block.page + Number(rip & 0xfffn), Number(rip & 0xffffffffn), Number(rip >> 32n), block.mode) !==
+        undefined,
       context: block => ({
         handlerType: 0,
         mmuMode: block.mode & 1,
@@ -377,7 +378,16 @@ export class Engine {
         const start = block.page + (low & 0xfff)
         let target = this.code.find(start, low, high, block.mode)
         if (target === undefined) {
-          target = {...block, ripLow: low, ripHigh: high, start, head: this.code.reserve(0), secondPage: 0, instructions: 0, translation: 0}
+          target = {
+            ...block,
+            ripLow: low,
+            ripHigh: high,
+            start,
+            head: this.code.reserve(0),
+            secondPage: 0,
+            instructions: 0,
+            translation: 0,
+          }
           this.code.add(target, 0)
         }
         if (target.translation !== 0) return

@@ -118,11 +118,23 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
   }
   const needsModrm = tables.map(table => table.map(list => list.some(p => p.modrm)))
   // Prefixed forms first, so that a mandatory prefix wins over a plain form.
-  for (const table of tables) for (const list of table) list.sort((a, b) => Number(b.prefix !== undefined && b.prefix !== 'NP') - Number(a.prefix !== undefined && a.prefix !== 'NP') || Number(b.fixedModrm >= 0) - Number(a.fixedModrm >= 0) || Number(b.digit >= 0) - Number(a.digit >= 0))
+  for (const table of tables)
+    for (const list of table)
+      list.sort(
+        (a, b) =>
+          Number(b.prefix !== undefined && b.prefix !== 'NP') - Number(a.prefix !== undefined && a.prefix !== 'NP') ||
+          Number(b.fixedModrm >= 0) - Number(a.fixedModrm >= 0) ||
+          Number(b.digit >= 0) - Number(a.digit >= 0),
+      )
   const shared = new Map<number, Shared>()
   let nextKey = 1
 
-  return function decode(bytes: Uint8Array, offset: number, rip: bigint, codeBits: 64 | 32 | 16): DecodedInstruction | DecodeFailure {
+  return function decode(
+    bytes: Uint8Array,
+    offset: number,
+    rip: bigint,
+    codeBits: 64 | 32 | 16,
+  ): DecodedInstruction | DecodeFailure {
     const long = codeBits === 64
     const end = Math.min(bytes.length, offset + 15)
     const short = bytes.length - offset < 15
@@ -223,7 +235,14 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
           if (p.memoryOnly && mod === 3) continue
           if (p.registerOnly && mod !== 3) continue
         }
-      } else if (p.map === 0 && p.opcode === 0x90 && opcode === 0x90 && p.prefix === undefined && p.plusR !== ((rex & 1) !== 0)) continue
+      } else if (
+        p.map === 0 &&
+        p.opcode === 0x90 &&
+        opcode === 0x90 &&
+        p.prefix === undefined &&
+        p.plusR !== ((rex & 1) !== 0)
+      )
+        continue
       found = p
       break
     }
@@ -241,7 +260,9 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
     if (o.operandBits !== undefined) operandBits = o.operandBits
     const addressBits = long ? (p67 ? 32 : 64) : codeBits === 32 ? (p67 ? 16 : 32) : p67 ? 32 : 16
     // modrm operand
-    let memory: {base: number; index: number; scale: number; displacement: bigint; segment: number; addsSegmentBase: boolean} | undefined
+    let memory:
+      | {base: number; index: number; scale: number; displacement: bigint; segment: number; addsSegmentBase: boolean}
+      | undefined
     let ripRelative = false
     let isMemory = false
     if (found.modrm) {
@@ -291,7 +312,8 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
         let disp = 0
         if (dispBytes === 1) disp = (bytes[at] << 24) >> 24
         else if (dispBytes === 2) disp = ((bytes[at] | (bytes[at + 1] << 8)) << 16) >> 16
-        else if (dispBytes === 4) disp = bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)
+        else if (dispBytes === 4)
+          disp = bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)
         at += dispBytes
         if (seg >= 0) segment = seg
         memory = {base, index, scale, displacement: BigInt(disp), segment, addsSegmentBase: !long || segment >= 4}
@@ -305,47 +327,84 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
     const gpr = (n: number, bits: number) => (bits === 8 && !rex && n >= 4 && n < 8 && !vex ? (n - 4) * 8 + 1 : n * 8)
     const bitsOf = (size: string): number => {
       switch (size) {
-        case 'b': return 8
-        case 'bs': return operandBits
-        case 'w': return 16
-        case 'd': return 32
-        case 'q': return 64
-        case 'v': return operandBits
-        case 'z': return operandBits === 16 ? 16 : 32
-        case 'y': return long && w ? 64 : vex ? 32 : o.size64 === 'forced' && long ? 64 : 32
-        case 'x': return 128
-        case 'ss': return 32
-        case 'sd': return 64
-        default: return operandBits
+        case 'b':
+          return 8
+        case 'bs':
+          return operandBits
+        case 'w':
+          return 16
+        case 'd':
+          return 32
+        case 'q':
+          return 64
+        case 'v':
+          return operandBits
+        case 'z':
+          return operandBits === 16 ? 16 : 32
+        case 'y':
+          return long && w ? 64 : vex ? 32 : o.size64 === 'forced' && long ? 64 : 32
+        case 'x':
+          return 128
+        case 'ss':
+          return 32
+        case 'sd':
+          return 64
+        default:
+          return operandBits
       }
     }
     for (const op of ops) {
       const bits = bitsOf(op.size)
       switch (op.letter) {
-        case 'E': case 'R':
+        case 'E':
+        case 'R':
           if (isMemory) break
           slots[slotCount++] = gpr((modrm & 7) | bx, bits)
           break
-        case 'G': slots[slotCount++] = gpr(((modrm >> 3) & 7) | rx, bits); break
-        case 'Z': slots[slotCount++] = gpr((opcode & 7) | bx, bits); break
-        case 'B': slots[slotCount++] = gpr(vvvv, bits); break
-        case 'V': slots[slotCount++] = state.xmm + 16 * (((modrm >> 3) & 7) | rx); break
-        case 'W': case 'U':
+        case 'G':
+          slots[slotCount++] = gpr(((modrm >> 3) & 7) | rx, bits)
+          break
+        case 'Z':
+          slots[slotCount++] = gpr((opcode & 7) | bx, bits)
+          break
+        case 'B':
+          slots[slotCount++] = gpr(vvvv, bits)
+          break
+        case 'V':
+          slots[slotCount++] = state.xmm + 16 * (((modrm >> 3) & 7) | rx)
+          break
+        case 'W':
+        case 'U':
           if (isMemory) break
           slots[slotCount++] = state.xmm + 16 * ((modrm & 7) | bx)
           break
-        case 'P': slots[slotCount++] = state.x87 + 16 * ((modrm >> 3) & 7); break
-        case 'Q': case 'N':
+        case 'P':
+          slots[slotCount++] = state.x87 + 16 * ((modrm >> 3) & 7)
+          break
+        case 'Q':
+        case 'N':
           if (isMemory) break
           slots[slotCount++] = state.x87 + 16 * (modrm & 7)
           break
-        case 'S': slots[slotCount++] = state.selector + 2 * ((modrm >> 3) & 7); break
-        case 'C': case 'D': slots[slotCount++] = ((modrm >> 3) & 7) | rx; break
+        case 'S':
+          slots[slotCount++] = state.selector + 2 * ((modrm >> 3) & 7)
+          break
+        case 'C':
+        case 'D':
+          slots[slotCount++] = ((modrm >> 3) & 7) | rx
+          break
         case 'X':
         case 'Y':
           if (memory === undefined || op.letter === 'X') {
             const segment = seg >= 0 ? seg : 3
-            memory = {base: state.zero, index: state.zero, scale: 0, displacement: 0n, segment, addsSegmentBase: !long || segment >= 4}
+            memory = {
+              base: state.zero,
+              index: state.zero,
+              scale: 0,
+              displacement: 0n,
+              segment,
+              addsSegmentBase: !long || segment >= 4,
+            }
           }
           break
         case 'O': {
@@ -355,11 +414,28 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
           for (let i = n - 1; i >= 0; i--) v = (v << 8n) | BigInt(bytes[at + i])
           at += n
           const segment = seg >= 0 ? seg : 3
-          memory = {base: state.zero, index: state.zero, scale: 0, displacement: v, segment, addsSegmentBase: !long || segment >= 4}
+          memory = {
+            base: state.zero,
+            index: state.zero,
+            scale: 0,
+            displacement: v,
+            segment,
+            addsSegmentBase: !long || segment >= 4,
+          }
           break
         }
-        case 'I': case 'J': {
-          const n = op.size === 'b' || op.size === 'bs' ? 1 : op.size === 'w' ? 2 : op.size === 'v' ? operandBits / 8 : operandBits === 16 ? 2 : 4
+        case 'I':
+        case 'J': {
+          const n =
+            op.size === 'b' || op.size === 'bs'
+              ? 1
+              : op.size === 'w'
+                ? 2
+                : op.size === 'v'
+                  ? operandBits / 8
+                  : operandBits === 16
+                    ? 2
+                    : 4
           if (at + n > end) return more()
           let value: bigint
           if (n === 8) {
@@ -367,7 +443,12 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
             const hi = bytes[at + 4] | (bytes[at + 5] << 8) | (bytes[at + 6] << 16) | (bytes[at + 7] << 24)
             value = (BigInt(hi) << 32n) | BigInt(lo)
           } else {
-            const v = n === 1 ? (bytes[at] << 24) >> 24 : n === 2 ? ((bytes[at] | (bytes[at + 1] << 8)) << 16) >> 16 : bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)
+            const v =
+              n === 1
+                ? (bytes[at] << 24) >> 24
+                : n === 2
+                  ? ((bytes[at] | (bytes[at + 1] << 8)) << 16) >> 16
+                  : bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)
             value = BigInt(v)
           }
           at += n
@@ -389,13 +470,16 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
     const length = at - offset
     if (ops[0]?.letter === 'J') {
       const next = rip + BigInt(length)
-      immediate = long ? BigInt.asIntN(64, next + immediate) : BigInt.asUintN(operandBits === 16 ? 16 : 32, next + immediate)
+      immediate = long
+        ? BigInt.asIntN(64, next + immediate)
+        : BigInt.asUintN(operandBits === 16 ? 16 : 32, next + immediate)
     }
     if (ripRelative && memory) {
       memory.displacement = BigInt.asIntN(64, memory.displacement + rip + BigInt(length))
       if (addressBits === 32) memory.displacement = BigInt.asUintN(32, memory.displacement)
     }
-    const zeroCount = o.shiftCount === true && (immediate & (operandBits === 64 && !ops[0].size.startsWith('b') ? 63n : 31n)) === 0n
+    const zeroCount =
+      o.shiftCount === true && (immediate & (operandBits === 64 && !ops[0].size.startsWith('b') ? 63n : 31n)) === 0n
     const repKind = o.rep ? (rep === 0xf3 ? 1 : rep === 0xf2 ? 2 : 0) : 0
     const addressMatters = isMemory || found.usesAddress
     const segOfModrm = isMemory ? 1 : 0
@@ -407,22 +491,37 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
       (lock ? 64 : 0) +
       repKind * 128 +
       segOfModrm * 512 +
-      (zeroCount ? 1024 : 0) + (w ? 2048 : 0)
+      (zeroCount ? 1024 : 0) +
+      (w ? 2048 : 0)
     let share = shared.get(key)
     if (share === undefined) {
-      const variant: Variant = {operandBits, addressBits, codeBits, locked: lock, rep: repKind === 1 ? 'rep' : repKind === 2 ? 'repne' : 'none', zeroCount}
+      const variant: Variant = {
+        operandBits,
+        addressBits,
+        codeBits,
+        locked: lock,
+        rep: repKind === 1 ? 'rep' : repKind === 2 ? 'repne' : 'none',
+        zeroCount,
+      }
       let slot: 0 | 1 | 2 = 0
       const operands = ops.map((op): Operand => {
         const bits = op.letter === 'I' && op.size === 'z' ? operandBits : bitsOf(op.size)
         if (op.letter === 'fixed') {
           switch (op.text) {
-            case '1': return {bits: 8, kind: 'immediate', constant: 1}
-            case 'AL': return {bits: 8, kind: 'register', ref: {fixed: 0}}
-            case 'CL': return {bits: 8, kind: 'register', ref: {fixed: 8}}
-            case 'DX': return {bits: 16, kind: 'register', ref: {fixed: 16}}
-            case 'eAX': return {bits: Math.min(operandBits, 32), kind: 'register', ref: {fixed: 0}}
-            case 'rDX': return {bits: operandBits, kind: 'register', ref: {fixed: 16}}
-            default: return {bits: operandBits, kind: 'register', ref: {fixed: 0}}
+            case '1':
+              return {bits: 8, kind: 'immediate', constant: 1}
+            case 'AL':
+              return {bits: 8, kind: 'register', ref: {fixed: 0}}
+            case 'CL':
+              return {bits: 8, kind: 'register', ref: {fixed: 8}}
+            case 'DX':
+              return {bits: 16, kind: 'register', ref: {fixed: 16}}
+            case 'eAX':
+              return {bits: Math.min(operandBits, 32), kind: 'register', ref: {fixed: 0}}
+            case 'rDX':
+              return {bits: operandBits, kind: 'register', ref: {fixed: 16}}
+            default:
+              return {bits: operandBits, kind: 'register', ref: {fixed: 0}}
           }
         }
         if ('ERMWUQN'.includes(op.letter) && isMemory) return {bits, kind: 'memory'}
@@ -430,7 +529,12 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
         if ('XY'.includes(op.letter)) return {bits, kind: 'fixed'}
         if ('IJA'.includes(op.letter)) return {bits: op.letter === 'J' ? 64 : bits, kind: 'immediate'}
         const vector = 'VWUPQN'.includes(op.letter)
-        return {bits: op.letter === 'S' ? 16 : bits, kind: 'register', ref: {slot: slot++ as 0 | 1 | 2}, ...(vector ? {vector} : {})}
+        return {
+          bits: op.letter === 'S' ? 16 : bits,
+          kind: 'register',
+          ref: {slot: slot++ as 0 | 1 | 2},
+          ...(vector ? {vector} : {}),
+        }
       })
       share = {variant, operands, variantKey: nextKey++}
       shared.set(key, share)

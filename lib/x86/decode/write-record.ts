@@ -5,7 +5,13 @@ import {state} from '../state.js'
 import type {DecodedInstruction} from './instruction-record.js'
 import {record} from './record.js'
 
-export function writeRecord(view: DataView, at: number, decoded: DecodedInstruction, rip: bigint, handler: number): void {
+export function writeRecord(
+  view: DataView,
+  at: number,
+  decoded: DecodedInstruction,
+  rip: bigint,
+  handler: number,
+): void {
   const {memory, slots, variant} = decoded
   view.setUint16(at + record.handler, handler, true)
   view.setUint8(at + record.length, decoded.length)
@@ -20,7 +26,11 @@ export function writeRecord(view: DataView, at: number, decoded: DecodedInstruct
   view.setBigInt64(at + record.immediate, decoded.immediate, true)
   view.setBigInt64(at + record.displacement, memory ? memory.displacement : 0n, true)
   view.setBigUint64(at + record.rip, BigInt.asUintN(64, rip), true)
-  view.setUint16(at + record.segmentBase, memory?.addsSegmentBase ? state.segmentBase + memory.segment * 8 : state.zero, true)
+  view.setUint16(
+    at + record.segmentBase,
+    memory?.addsSegmentBase ? state.segmentBase + memory.segment * 8 : state.zero,
+    true,
+  )
   view.setUint8(at + record.opcode, decoded.opcode)
   view.setUint8(at + record.modrm, decoded.modrm)
   view.setUint8(at + record.operandBits, variant.operandBits)

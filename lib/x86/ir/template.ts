@@ -134,3 +134,29 @@ function findInline(ops: readonly Op[], uses: readonly number[]): boolean[] {
   }
   return inline
 }
+
+const stripped = new WeakMap<Template, Template>()
+
+/** The template without its flag computation, for instructions whose flags nobody reads. */
+export function withoutFlags(template: Template): Template {
+  let result = stripped.get(template)
+  if (result === undefined) {
+    result = strip(template)
+    stripped.set(template, result)
+  }
+  return result
+}
+
+function strip(template: Template): Template {
+  const uses = template.types.map(() => 0)
+  const ops: Op[] = []
+  for (let at = template.ops.length - 1; at >= 0; at--) {
+    const op = template.ops[at]
+    if (op.kind === 'set-flags') continue
+    const pure = 'out' in op && op.out !== undefined && op.kind !== 'load' && op.kind !== 'call'
+    if (pure && uses[op.out!] === 0) continue
+    for (const value of inputs(op)) uses[value]++
+    ops.push(op)
+  }
+  return {...template, ops: ops.reverse(), uses, ...flagUse(ops)}
+}

@@ -7,7 +7,7 @@ import type {Block} from '../code-cache.js'
 import type {Imports} from '../lower.js'
 import type {Site} from './lower.js'
 import {type DecodeAt, findRegion, type Region} from './region.js'
-import {translate, type TranslationContext} from './translate.js'
+import {type TranslationContext, translate} from './translate.js'
 
 /** Hot blocks that wait for one module together. */
 const batchSize = 12
@@ -17,7 +17,9 @@ export interface CompilerHost {
   decoder(block: Block): DecodeAt
   isEntry(block: Block, rip: bigint): boolean
   context(block: Block): Omit<TranslationContext, 'imports' | 'cpuGlobal' | 'addSite'>
-  instantiate(functions: [name: string, write: (imports: Imports, cpuGlobal: number) => Code][]): Record<string, () => void>
+  instantiate(
+    functions: [name: string, write: (imports: Imports, cpuGlobal: number) => Code][],
+  ): Record<string, () => void>
   /** Puts a function into the table and gives its slot. */
   place(code: () => void): number
   /** Makes block `entry` of a region known: code at `rip` in the page of `block` runs translation `word`. */

@@ -103,7 +103,8 @@ export class Translator extends Lowering {
     this.place = place
     if (template.maySetFlags || template.readsFlags) {
       // Conditional setters and slow paths need the flags in state; conditions can use the locals.
-      const needsState = template.maySetFlags || template.ops.some(op => op.kind === 'status-flags' || op.kind === 'system')
+      const needsState =
+        template.maySetFlags || template.ops.some(op => op.kind === 'status-flags' || op.kind === 'system')
       if (needsState) this.flushFlags()
     }
     this.lower(template)
@@ -146,7 +147,9 @@ export class Translator extends Lowering {
     const offset = this.offsetOf(op.ref) + op.offset
     if (offset >= state.rip) {
       code.localGet(this.cpu)
-      const access = ({8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load'} as const)[op.bits]
+      const access = (
+        {8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load'} as const
+      )[op.bits]
       return code.memory(access!, offset)
     }
     code.localGet(this.gprs[offset >> 3])
@@ -167,7 +170,9 @@ export class Translator extends Lowering {
     if (offset >= state.rip) {
       code.localGet(this.cpu)
       this.push(op.value)
-      const access = ({8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store'} as const)[op.bits]
+      const access = (
+        {8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store'} as const
+      )[op.bits]
       return code.memory(access!, offset)
     }
     const local = this.gprs[offset >> 3]
@@ -395,4 +400,3 @@ function conditionFrom(kind: FlagKindName, pair: number): ConditionCode | undefi
   if (kind === 'add' && pair === 1) return compare('i64.lt_u', 'r', 'a')
   return pair === 2 ? zero : pair === 4 ? negative : undefined
 }
-

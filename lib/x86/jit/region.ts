@@ -7,6 +7,7 @@
  */
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import type {Template} from '../ir/op.js'
+import {withoutFlags} from '../ir/template.js'
 
 export const Flags = {dead: 0, faults: 1, live: 2} as const
 
@@ -81,7 +82,11 @@ function targetsOf(instruction: RegionInstruction, next: bigint): {rip: bigint; 
   const last = template.ops.at(-1)
   const direct = decoded.operands[0]?.kind === 'immediate' && decoded.form.operands[0]?.startsWith('J')
   const target = BigInt.asUintN(64, decoded.immediate)
-  if (last?.kind === 'branch') return [{rip: next, after: false}, {rip: target, after: false}]
+  if (last?.kind === 'branch')
+    return [
+      {rip: next, after: false},
+      {rip: target, after: false},
+    ]
   if (last?.kind === 'jump') {
     if (last.call) return [{rip: next, after: true}]
     return direct && !last.return ? [{rip: target, after: false}] : []
@@ -90,7 +95,12 @@ function targetsOf(instruction: RegionInstruction, next: bigint): {rip: bigint; 
   return last?.kind === 'system' ? [{rip: next, after: true}] : []
 }
 
-function assemble(starts: Set<bigint>, entries: Set<bigint>, seen: Map<bigint, RegionInstruction>, isEntry: (rip: bigint) => boolean): Region | undefined {
+function assemble(
+  starts: Set<bigint>,
+  entries: Set<bigint>,
+  seen: Map<bigint, RegionInstruction>,
+  isEntry: (rip: bigint) => boolean,
+): Region | undefined {
   const blocks: RegionBlock[] = []
   for (const rip of [...starts].filter(start => seen.has(start)).sort((a, b) => (a < b ? -1 : 1))) {
     const instructions: RegionInstruction[] = []
@@ -110,14 +120,23 @@ function assemble(starts: Set<bigint>, entries: Set<bigint>, seen: Map<bigint, R
         break
       }
     }
-    blocks.push({rip, instructions, end: at, successors, entry: entries.has(rip) || isEntry(rip), predecessors: 0, flagsBefore: Flags.live})
+    blocks.push({
+      rip,
+      instructions,
+      end: at,
+      successors,
+      entry: entries.has(rip) || isEntry(rip),
+      predecessors: 0,
+      flagsBefore: Flags.live,
+    })
   }
   if (blocks.length === 0) return undefined
   const index = new Map(blocks.map((block, at) => [block.rip, at]))
-  for (const block of blocks) for (const target of block.successors) {
-    const at = index.get(target)
-    if (at !== undefined) blocks[at].predecessors++
-  }
+  for (const block of blocks)
+    for (const target of block.successors) {
+      const at = index.get(target)
+      if (at !== undefined) blocks[at].predecessors++
+    }
   markFlags(blocks, index)
   return {blocks, index}
 }
@@ -131,7 +150,9 @@ function markFlags(blocks: RegionBlock[], index: ReadonlyMap<bigint, number>): v
       const block = blocks[at]
       const last = block.instructions.at(-1)!.template.ops.at(-1)
       let life: number = Flags.live
-      const staysInside = (last?.kind === 'branch' || last?.kind === 'jump' || !block.instructions.at(-1)!.template.endsBlock) && block.successors.length > 0
+      const staysInside =
+        (last?.kind === 'branch' || last?.kind === 'jump' || !block.instructions.at(-1)!.template.endsBlock) &&
+        block.successors.length > 0
       if (staysInside && !(last?.kind === 'jump' && last.call)) {
         life = Flags.dead
         for (const target of block.successors) {
@@ -145,8 +166,8 @@ function markFlags(blocks: RegionBlock[], index: ReadonlyMap<bigint, number>): v
         instruction.flagsAfter = life
         if (template.setsFlags) life = Flags.dead
         if (template.canFault) life = Math.max(life, Flags.faults)
-        const onlyForOwnFlags = template.setsFlags && instruction.flagsAfter < Flags.live
-        if (template.readsFlags && !onlyForOwnFlags) life = Flags.live
+        const lowered = instruction.flagsAfter < Flags.live ? withoutFlags(template) : template
+        if (lowered.readsFlags) life = Flags.live
       }
       if (life !== block.flagsBefore) {
         block.flagsBefore = life

@@ -13,8 +13,7 @@
 import {Code} from '../../wasm/builder.js'
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import {Status} from '../interpret.js'
-import {inputs} from '../ir/template.js'
-import type {Template} from '../ir/op.js'
+import {withoutFlags} from '../ir/template.js'
 import type {Imports} from '../lower.js'
 import {jumpCache, state} from '../state.js'
 import {type Exits, type Site, Translator} from './lower.js'
@@ -38,46 +37,21 @@ export interface TranslationContext {
   systemNumber(name: string): number
 }
 
-const stripped = new WeakMap<Template, Template>()
-
-/** The template without its flag computation, for instructions whose flags nobody reads. */
-function withoutFlags(template: Template): Template {
-  let result = stripped.get(template)
-  if (result === undefined) {
-    result = strip(template)
-    stripped.set(template, result)
-  }
-  return result
-}
-
-function strip(template: Template): Template {
-  const uses = template.types.map(() => 0)
-  const ops = []
-  for (let at = template.ops.length - 1; at >= 0; at--) {
-    const op = template.ops[at]
-    if (op.kind === 'set-flags') continue
-    const pure = 'out' in op && op.out !== undefined && op.kind !== 'load' && op.kind !== 'call'
-    if (pure && uses[op.out!] === 0) continue
-    for (const value of inputs(op)) uses[value]++
-    ops.push(op)
-  }
-  return {...template, ops: ops.reverse(), uses, readsFlags: ops.some(op => ['condition', 'status-flags', 'system'].includes(op.kind)), setsFlags: false, maySetFlags: false}
-}
-
 /** Bit masks of the general registers a region reads or changes. */
 function registerUse(region: Region): {used: number; changed: number} {
   let used = 0
   let changed = 0
-  for (const block of region.blocks) for (const {decoded, template} of block.instructions) {
-    const bit = (offset: number) => (offset < state.rip ? 1 << (offset >> 3) : 0)
-    if (decoded.memory) used |= bit(decoded.memory.base) | bit(decoded.memory.index)
-    for (const op of template.ops) {
-      if (op.kind !== 'get-register' && op.kind !== 'set-register') continue
-      const mask = bit('fixed' in op.ref ? op.ref.fixed : decoded.slots[op.ref.slot])
-      used |= mask
-      if (op.kind === 'set-register') changed |= mask
+  for (const block of region.blocks)
+    for (const {decoded, template} of block.instructions) {
+      const bit = (offset: number) => (offset < state.rip ? 1 << (offset >> 3) : 0)
+      if (decoded.memory) used |= bit(decoded.memory.base) | bit(decoded.memory.index)
+      for (const op of template.ops) {
+        if (op.kind !== 'get-register' && op.kind !== 'set-register') continue
+        const mask = bit('fixed' in op.ref ? op.ref.fixed : decoded.slots[op.ref.slot])
+        used |= mask
+        if (op.kind === 'set-register') changed |= mask
+      }
     }
-  }
   return {used, changed}
 }
 
@@ -253,5 +227,6 @@ function chain(code: Code, cpu: number, context: TranslationContext): void {
 
 /** The flags of block `from` reach its physical successor `to` in locals: nothing else leads there. */
 function inherits(blocks: readonly RegionBlock[], from: number, to: number): boolean {
-  return to === from + 1 && !blocks[to].entry && blocks[to].predecessors === 1
+  const target = blocks[to]
+  return to === from + 1 && !target.entry && target.predecessors === 1 && blocks[from].successors.includes(target.rip)
 }

@@ -33,7 +33,7 @@ export function packingOf(bytes: Uint8Array): Packing | undefined {
 }
 
 /**
- * The unpacked contents. `unpackedBytes` is their size where known; xz, lzma and lz4 need it.
+ * The unpacked contents. `unpackedBytes` is their size where known; every packing but gzip and bzip2 needs it.
  * Errors: PayloadError.
  */
 export async function unpack(bytes: Uint8Array, packing: Packing, unpackedBytes?: number): Promise<Uint8Array> {
@@ -56,7 +56,7 @@ const unpackers: Record<Packing, (bytes: Uint8Array, sizeBytes: number) => Promi
     throw new PayloadError('is packed with LZO, which is not supported')
   },
   lz4: async (bytes, sizeBytes) => (await import('./payload/lz4.js')).unpackLz4(bytes, sizeBytes),
-  zstd: async bytes => (await import('./payload/zstd.js')).unpackZstd(bytes),
+  zstd: async (bytes, sizeBytes) => (await import('./payload/zstd.js')).unpackZstd(bytes, sizeBytes),
 }
 
 function unpackGzip(bytes: Uint8Array): Uint8Array {

@@ -14,7 +14,8 @@
  * close, releases the record, and reports the end of the log.
  *
  * A reboot (on_reboot = "restart") stays in the process: `host.renew(key)` gives the new domid, the domain is built again, the socket
- * and the consoles stay as they are. At the end: end the consoles, close the control socket, `host.release(key)`, exit 0.
+ * and the consoles stay as they are. At the end `host.release(key)` comes first, so that whoever waits for the end finds the name
+ * free; then answer those who wait, end the consoles, close the control socket, exit 0.
  */
 import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from './domain-config.js'

@@ -3,7 +3,7 @@
  * The "guest" speaks on its console and does what the kernel command line says:
  *
  *   (nothing)     prints "guest <name> runs" when unpaused, echoes what is typed; typing "poweroff" or "crash" on a line ends it
- *   poweroff      powers off as soon as it has spoken
+ *   poweroff, gastwirt.once    powers off as soon as it has spoken; with "crash" beside it, crashes
  *   flood=N       prints N numbered lines first
  *   fail=TEXT     the domain cannot be built
  *   die           the process kills itself while building
@@ -60,7 +60,7 @@ function run(): void {
   for (let line = 0; line < Number(words.get('flood') ?? 0); line++)
     say(`line ${line} of a guest that floods its console\r\n`)
   say(`guest ${name} runs\r\n`)
-  if (words.has('poweroff')) void end('poweroff')
+  if (words.has('poweroff') || words.has('gastwirt.once')) void end(words.has('crash') ? 'crash' : 'poweroff')
   read()
 }
 
@@ -88,10 +88,10 @@ async function end(why: 'poweroff' | 'crash' | 'reboot'): Promise<void> {
 }
 
 async function leave(): Promise<void> {
+  release()
   settle('death')
   await hub.end()
   await control.close()
-  release()
   process.exit(0)
 }
 

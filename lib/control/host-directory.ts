@@ -85,14 +85,7 @@ export class HostDirectory {
   prepare(): void {
     this.guarded(() => {
       makeFolder(this.path)
-      const stat = lstatSync(`${this.path}/.`)
-      const user = process.getuid?.()
-      if (user !== undefined && stat.uid !== user && user !== 0) {
-        throw new OperatorError(`the host directory "${this.path}" belongs to another user`, {
-          hint: 'give another directory in the environment variable GASTWIRT_HOST',
-          exitCode: 3,
-        })
-      }
+      this.refuseForeign()
       makeFolder(this.domains)
       makeFolder(this.logs)
     })
@@ -179,6 +172,16 @@ export class HostDirectory {
     return join(this.logs, `${name}.console.log`)
   }
 
+  /** Records of another user are not believed: they name processes that would be killed. */
+  private refuseForeign(): void {
+    const {uid} = lstatSync(`${this.path}/.`)
+    if (process.getuid === undefined || uid === process.getuid()) return
+    throw new OperatorError(`the host directory "${this.path}" belongs to another user`, {
+      hint: 'give another directory in the environment variable GASTWIRT_HOST',
+      exitCode: 3,
+    })
+  }
+
   private recordPath(key: string): string {
     return join(this.domains, `${key}.json`)
   }
@@ -187,6 +190,7 @@ export class HostDirectory {
   private records(): DomainRecord[] {
     let names: string[]
     try {
+      this.refuseForeign()
       names = readdirSync(this.domains)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []

@@ -115,7 +115,8 @@ export class Host {
     } catch (error) {
       if (!(error instanceof DomainGoneError)) return silentStatus(record, false)
       const now = this.directory.find({key: record.key})
-      return now === undefined ? undefined : silentStatus(now, false)
+      // Alive and not listening: it is being built, which Xen shows as paused.
+      return now === undefined ? undefined : silentStatus(now, true)
     }
   }
 

@@ -33,7 +33,7 @@ t.test('kill -9 of xl create half way', async t => {
   // The domain process has taken the record over and is building the domain.
   await until(() => host.directory.list().some(({adopted}) => adopted))
   const [{owner}] = host.directory.list()
-  t.match((await host.xl(['list', 'web1'])).stdout, /\n?web1 +1 +64 +1 +-{6} +0\.0\n/)
+  t.match((await host.xl(['list', 'web1'])).stdout, /\n?web1 +1 +64 +1 +--p--- +0\.0\n/)
   creating.kill('SIGKILL')
   await until(() => !isAlive(owner))
   t.strictSame(readdirSync(join(host.path, 'domains')), [], 'the domain process cleans up')

@@ -1,6 +1,6 @@
 /** The host directory: domids, unique names, memory, and what dead processes leave behind. */
 import {spawnSync} from 'node:child_process'
-import {existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
+import {chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import t from 'tap'
 import {type DomainRecord, HostDirectory, hostFailure, type Reservation} from '../../lib/control/host-directory.js'
@@ -110,6 +110,13 @@ t.test('a host directory that cannot be used is one line', async t => {
     hint: /GASTWIRT_HOST/,
     exitCode: 3,
   })
+  if (process.getuid?.() === 0) {
+    const foreign = t.testdir({host: {}})
+    chownSync(join(foreign, 'host'), 12345, 12345)
+    const host = new HostDirectory(join(foreign, 'host'))
+    await t.rejects(host.reserve(wanted('web1')), {message: /belongs to another user$/, exitCode: 3})
+    t.throws(() => host.list(), {message: /belongs to another user$/})
+  }
   for (const [code, words] of [
     ['EROFS', 'read-only'],
     ['ENOSPC', 'no space left'],

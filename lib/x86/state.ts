@@ -63,6 +63,7 @@ export const state = {
   crossing: 1088, //      64 bytes: copy of an operand that spans two pages
   record: 1152, //        u32, address of the decoded record being executed
   site: 1156, //          u32, 1 + number of the translated fault site that was left, 0 none
+  image: 2048, //         1024 bytes: FXSAVE, XSAVE and x87 environment images on their way
   siteFlags: 1160, //     3 × u64, flagA flagB flagR at that site
 } as const
 

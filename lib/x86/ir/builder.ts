@@ -381,6 +381,11 @@ export class Builder {
     }
   }
 
+  /** Address in linear memory (i32) of a place in vCPU state. */
+  stateAddress(offset: number): Value {
+    return this.registerAddress({fixed: offset})
+  }
+
   /** Offset of the scratch area, for handing values to slow paths. */
   get scratch(): number {
     return state.scratch

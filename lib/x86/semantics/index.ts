@@ -8,8 +8,12 @@ import {integerAlu} from './integer-alu.js'
 import {moves} from './moves.js'
 import {multiplyDivide} from './multiply-divide.js'
 import {shifts} from './shifts.js'
+import {sseArithmetic} from './sse-arithmetic.js'
+import {sseInteger} from './sse-integer.js'
+import {sseMoves} from './sse-moves.js'
 import {strings} from './strings.js'
 import {system} from './system.js'
+import {x87Instructions} from './x87.js'
 
 export const instructions: Instruction[] = [
   ...moves,
@@ -20,4 +24,8 @@ export const instructions: Instruction[] = [
   ...controlFlow,
   ...strings,
   ...system,
+  ...x87Instructions,
+  ...sseMoves,
+  ...sseInteger,
+  ...sseArithmetic,
 ]

@@ -2,6 +2,7 @@
  * All slow paths by name; generated code calls them by their number in this list.
  */
 import {arithmeticPaths} from './arithmetic.js'
+import {fpuPaths} from './fpu.js'
 import type {SlowPath} from './operand.js'
 import {segmentPaths} from './segments.js'
 import {stackPaths} from './stack.js'
@@ -12,6 +13,7 @@ const byName: Record<string, SlowPath> = {
   ...arithmeticPaths,
   ...segmentPaths,
   ...stackPaths,
+  ...fpuPaths,
   ...stringPaths,
   ...systemPaths,
 }

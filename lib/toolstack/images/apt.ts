@@ -17,7 +17,18 @@ import {OperatorError} from '../../base/errors.js'
 export const byHandHint =
   'give a kernel and a ramdisk of your own instead of image=: kernel = "/path/vmlinuz", ramdisk = "/path/initrd" (any x86-64 Linux with Xen PV support)'
 
-const keyrings = ['/usr/share/keyrings/debian-archive-keyring.gpg', '/usr/share/keyrings/debian-archive-keyring.pgp']
+/** Files that say what this machine is. */
+export interface Machine {
+  osRelease: string
+  /** Where the keys that Debian signs with may be. */
+  keyrings: readonly string[]
+}
+
+/** The machine we run on. */
+export const thisMachine: Machine = {
+  osRelease: '/etc/os-release',
+  keyrings: ['/usr/share/keyrings/debian-archive-keyring.gpg', '/usr/share/keyrings/debian-archive-keyring.pgp'],
+}
 
 /** apt with its state in one folder. */
 export class Apt {
@@ -39,11 +50,16 @@ export class Apt {
    * An apt that knows the packages of Debian for x86-64, as of now. `wanted` must be among them.
    * Errors: OperatorError when there is no apt, no network, no source with that package, no key.
    */
-  static async open(folder: string, wanted: string, report: (text: string) => void): Promise<Apt> {
+  static async open(
+    folder: string,
+    wanted: string,
+    report: (text: string) => void,
+    machine: Machine = thisMachine,
+  ): Promise<Apt> {
     const apt = new Apt(folder, report)
     const settings = await apt.machineSettings()
     let failure: OperatorError | undefined
-    for (const sources of [isDebian() ? machineSources : undefined, debianSources(folder)]) {
+    for (const sources of [isDebian(machine) ? machineSources : undefined, debianSources(folder, machine)]) {
       if (sources === undefined) continue
       apt.configure(settings, sources)
       try {
@@ -167,8 +183,8 @@ ${sources}
 const machineSources = ''
 
 /** Debian's own servers; undefined when the machine has not got Debian's keys. */
-function debianSources(folder: string): string | undefined {
-  const keyring = keyrings.find(path => existsSync(path))
+function debianSources(folder: string, machine: Machine): string | undefined {
+  const keyring = machine.keyrings.find(path => existsSync(path))
   if (keyring === undefined) return undefined
   const list = join(folder, 'debian.list')
   writeFileSync(
@@ -183,9 +199,9 @@ Dir::Etc::preferences "/dev/null";
 Dir::Etc::preferencesparts "/dev/null";`
 }
 
-function isDebian(): boolean {
+function isDebian(machine: Machine): boolean {
   try {
-    return /^ID="?debian"?$/m.test(readFileSync('/etc/os-release', 'utf8'))
+    return /^ID="?debian"?$/m.test(readFileSync(machine.osRelease, 'utf8'))
   } catch {
     return false
   }

@@ -10,7 +10,7 @@ import {copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync} from
 import {basename, join} from 'node:path'
 import {execa} from 'execa'
 import {OperatorError} from '../../base/errors.js'
-import {Apt, byHandHint} from './apt.js'
+import {Apt, byHandHint, type Machine, thisMachine} from './apt.js'
 import type {ImageManifest} from './catalogue.js'
 import {buildRamdisk, dashed} from './ramdisk.js'
 
@@ -22,8 +22,9 @@ export async function buildDebianImage(
   target: string,
   scratch: string,
   report: (text: string) => void,
+  machine: Machine = thisMachine,
 ): Promise<Omit<ImageManifest, 'recipe'>> {
-  const apt = await Apt.open(scratch, newestKernel, report)
+  const apt = await Apt.open(scratch, newestKernel, report, machine)
   const depends = (await apt.field(newestKernel, 'Depends')) ?? ''
   const kernelPackage = /\blinux-image-[\w.+~-]+-cloud-amd64\b/.exec(depends)?.[0]
   if (kernelPackage === undefined) throw unexpected(`package "${newestKernel}" depends on no kernel: "${depends}"`)

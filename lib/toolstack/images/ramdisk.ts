@@ -55,9 +55,9 @@ export async function buildRamdisk(busybox: Uint8Array, release: string, modules
 /** The names a BusyBox answers to, from the table of NUL-ended names in its program file. It is sorted and starts with "[", "[[". */
 export function programsOf(busybox: Uint8Array): string[] {
   const bytes = Buffer.from(busybox.buffer, busybox.byteOffset, busybox.byteLength)
-  const start = bytes.indexOf('\0[\0[[\0', 0, 'latin1')
-  const end = start < 0 ? -1 : bytes.indexOf('\0\0', start + 1, 'latin1')
-  const programs = end < 0 ? [] : bytes.toString('latin1', start + 1, end).split('\0')
+  const start = bytes.indexOf('[\0[[\0', 0, 'latin1')
+  const end = start < 0 ? -1 : bytes.indexOf('\0\0', start, 'latin1')
+  const programs = end < 0 ? [] : bytes.toString('latin1', start, end).split('\0')
   if (!['cttyhack', 'init', 'modprobe', 'mount', 'sh'].every(name => programs.includes(name))) {
     throw new OperatorError('the package busybox-static holds no BusyBox with the programs a guest needs', {
       hint: 'give kernel= and ramdisk= in the configuration instead of image=',

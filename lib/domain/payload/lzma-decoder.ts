@@ -49,7 +49,11 @@ export class LzmaDecoder {
   private literalPositionMask = 0
   private positionMask = 0
   private state = 0
-  private distances: [number, number, number, number] = [0, 0, 0, 0]
+  /** The last four distances, less one; the latest first. */
+  private distance0 = 0
+  private distance1 = 0
+  private distance2 = 0
+  private distance3 = 0
   /** Where the dictionary begins: distances do not reach further back. */
   private dictionaryStart = 0
   private range = 0
@@ -74,7 +78,10 @@ export class LzmaDecoder {
   resetState(): void {
     this.probabilities.fill(halfProbability)
     this.state = 0
-    this.distances = [0, 0, 0, 0]
+    this.distance0 = 0
+    this.distance1 = 0
+    this.distance2 = 0
+    this.distance3 = 0
   }
 
   /** Forgets what was decoded so far. */
@@ -108,7 +115,7 @@ export class LzmaDecoder {
   /** Decodes until the output holds `limit` bytes or the data says that it ends. */
   decodeUntil(limit: number): void {
     if (limit > this.output.length) throw tooLong()
-    const {output, probabilities, positionMask} = this
+    const {output, positionMask} = this
     while (this.position < limit) {
       const positionState = this.position & positionMask
       if (this.bit(isMatch + this.state * positionStatesMax + positionState) === 0) {
@@ -124,36 +131,45 @@ export class LzmaDecoder {
           this.ended = true
           return
         }
-        this.distances = [distance, this.distances[0], this.distances[1], this.distances[2]]
+        this.distance3 = this.distance2
+        this.distance2 = this.distance1
+        this.distance1 = this.distance0
+        this.distance0 = distance
       } else {
         if (this.position === this.dictionaryStart) throw broken()
         if (this.bit(isRepeat0 + this.state) === 0) {
           if (this.bit(isRepeat0Long + this.state * positionStatesMax + positionState) === 0) {
             this.state = this.state < 7 ? 9 : 11
-            const source = this.position - this.distances[0] - 1
+            const source = this.position - this.distance0 - 1
             if (source < this.dictionaryStart) throw broken()
             output[this.position++] = output[source]
             continue
           }
         } else {
-          const [first, second, third, fourth] = this.distances
-          if (this.bit(isRepeat1 + this.state) === 0) this.distances = [second, first, third, fourth]
-          else if (this.bit(isRepeat2 + this.state) === 0) this.distances = [third, first, second, fourth]
-          else this.distances = [fourth, first, second, third]
+          // The one that is used comes to the front, those before it move back.
+          let distance = this.distance1
+          if (this.bit(isRepeat1 + this.state) !== 0) {
+            distance = this.distance2
+            if (this.bit(isRepeat2 + this.state) !== 0) {
+              distance = this.distance3
+              this.distance3 = this.distance2
+            }
+            this.distance2 = this.distance1
+          }
+          this.distance1 = this.distance0
+          this.distance0 = distance
         }
         length = this.length(repeatLength, positionState)
         this.state = this.state < 7 ? 8 : 11
       }
       this.copyMatch(length + 2, limit)
     }
-    // Nothing of the probabilities is copied; the array stays for the next stretch.
-    this.probabilities = probabilities
     if (this.from > this.end) throw cutOff()
   }
 
   private copyMatch(length: number, limit: number): void {
     const {output, position} = this
-    const source = position - this.distances[0] - 1
+    const source = position - this.distance0 - 1
     if (source < this.dictionaryStart || length > limit - position || this.from > this.end) throw broken()
     for (let index = 0; index < length; index++) output[position + index] = output[source + index]
     this.position = position + length
@@ -188,7 +204,7 @@ export class LzmaDecoder {
     const base = literals + 0x300 * context
     let symbol = 1
     if (this.state >= 7) {
-      const source = position - this.distances[0] - 1
+      const source = position - this.distance0 - 1
       if (source < this.dictionaryStart) throw broken()
       let matched = output[source]
       while (symbol < 0x100) {
@@ -199,8 +215,7 @@ export class LzmaDecoder {
         if (matchBit !== bit) break
       }
     }
-    while (symbol < 0x100) symbol = (symbol << 1) | this.bit(base + symbol)
-    output[this.position++] = symbol
+    output[this.position++] = this.symbol(base, symbol, 0x100)
     this.state = this.state < 4 ? 0 : this.state < 10 ? this.state - 3 : this.state - 6
   }
 
@@ -220,9 +235,36 @@ export class LzmaDecoder {
   }
 
   private tree(base: number, bits: number): number {
-    let symbol = 1
-    for (let index = 0; index < bits; index++) symbol = (symbol << 1) | this.bit(base + symbol)
-    return symbol - (1 << bits)
+    return this.symbol(base, 1, 1 << bits) - (1 << bits)
+  }
+
+  /** Decodes bits behind those in `symbol` until it reaches `limit`. Most bits come this way, so it works on locals. */
+  private symbol(base: number, symbol: number, limit: number): number {
+    const {probabilities, input} = this
+    let {range, code, from} = this
+    while (symbol < limit) {
+      const index = base + symbol
+      const probability = probabilities[index]
+      const bound = Math.imul(range >>> 11, probability)
+      if ((code ^ signBit) < (bound ^ signBit)) {
+        range = bound
+        probabilities[index] = probability + ((2048 - probability) >> 5)
+        symbol <<= 1
+      } else {
+        range = (range - bound) | 0
+        code = (code - bound) | 0
+        probabilities[index] = probability - (probability >> 5)
+        symbol = (symbol << 1) | 1
+      }
+      if ((range & 0xff000000) === 0) {
+        range <<= 8
+        code = (code << 8) | input[from++]
+      }
+    }
+    this.range = range
+    this.code = code
+    this.from = from
+    return symbol
   }
 
   private reverseTree(base: number, bits: number): number {

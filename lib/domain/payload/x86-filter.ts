@@ -6,31 +6,36 @@
  * Source: The .xz File Format 1.2.1, 5.3.2; the rules are those of xz-embedded's decoder.
  */
 
-/** By history: which byte of the operand, counted from its top, must not look like a top byte; undefined: never convert. */
-const decidingByte: ReadonlyArray<number | undefined> = [0, 1, 2, undefined, 3, undefined, undefined, undefined]
+const neverConverts = -1
+/** By history: which byte of the operand, counted from its top, must not look like a top byte; 0: none of them. */
+const decidingByte = [0, 1, 2, neverConverts, 3, neverConverts, neverConverts, neverConverts] as const
 
 const targetBits = 0x01ffffff
 const targetSign = 0x01000000
 
 /** Converts in place; `bytes` is the whole of one block, whose first byte has the address 0. */
 export function undoX86Filter(bytes: Uint8Array): void {
+  const end = bytes.length - 4
   let last = -1
   let history = 0
-  for (let at = 0; at + 4 < bytes.length; at++) {
+  for (let at = 0; at < end; at++) {
     if ((bytes[at] & 0xfe) !== 0xe8) continue
     const gap = at - last
     history = gap > 3 ? 0 : (history << (gap - 1)) & 7
     last = at
     const deciding = decidingByte[history]
-    const operandByte = (fromTop: number) => bytes[at + 4 - fromTop]
-    if (deciding === undefined || (deciding > 0 && isTop(operandByte(deciding))) || !isTop(operandByte(0))) {
+    const excluded = deciding === neverConverts || (deciding > 0 && isTop(bytes[at + 4 - deciding]))
+    if (excluded || !isTop(bytes[at + 4])) {
       history = (history << 1) | 1
       continue
     }
-    const packed = operandByte(3) | (operandByte(2) << 8) | (operandByte(1) << 16) | (operandByte(0) << 24)
+    const packed = bytes[at + 1] | (bytes[at + 2] << 8) | (bytes[at + 3] << 16) | (bytes[at + 4] << 24)
     let target = relative(packed, at + 5, deciding) & targetBits
     if (target & targetSign) target |= ~targetBits
-    for (let index = 0; index < 4; index++) bytes[at + 1 + index] = target >> (8 * index)
+    bytes[at + 1] = target
+    bytes[at + 2] = target >> 8
+    bytes[at + 3] = target >> 16
+    bytes[at + 4] = target >> 24
     at += 4
   }
 }

@@ -202,8 +202,9 @@ function readSymbol(bits: BitReader, {symbols, last, offset}: PrefixCode): numbe
 
 /** Undoes the Burrows-Wheeler transform, then the runs of the text. */
 function expandRuns(transformed: Uint32Array, length: number, origin: number, counts: Uint32Array): Uint8Array {
-  let sum = 0
-  const next = counts.map(count => (sum += count) - count)
+  // Where the next entry of each byte value goes: behind those of all smaller values.
+  const next = new Uint32Array(256)
+  for (let byte = 1; byte < 256; byte++) next[byte] = next[byte - 1] + counts[byte - 1]
   // The low byte of each entry is the text, the rest becomes the link to the entry that follows.
   for (let index = 0; index < length; index++) transformed[next[transformed[index] & 0xff]++] |= index << 8
   let output = new Uint8Array(length * 2)

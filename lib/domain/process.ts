@@ -1,0 +1,404 @@
+/**
+ * A domain's process: joins builder, vCPU thread, xenstore, console and control socket, and does with a guest that has shut down what its
+ * configuration says. The only place below the CLI that makes clocks, files and threads.
+ *
+ *              ┌────────────── restart: new domid, new memory ──────────────┐
+ *              ▼                                                            │
+ *   building ─► running ◄─► paused ──► shut down ─► (on_* action) ─► preserve │ destroy ─► gone
+ *
+ * Source: xl.cfg(5) "Event Actions"; log lines as Xen's xl writes them.
+ */
+import {readFile} from 'node:fs/promises'
+import {Worker} from 'node:worker_threads'
+import type {DomId, EventPort, Mfn} from '../base/brand.js'
+import {OperatorError} from '../base/errors.js'
+import {BoundedLog} from '../control/bounded-log.js'
+import {ConsoleHub} from '../control/console-hub.js'
+import type {DomainAction, DomainConfig} from '../control/domain-config.js'
+import {HostDirectory} from '../control/host-directory.js'
+import {domainTitle, type Launch} from '../control/launch.js'
+import {type DomainEnd, type DomainService, type DomainStatus, type ShutdownReason, type ShutdownRequest, shutdownReasons} from '../control/protocol.js'
+import {serveControl} from '../control/socket.js'
+import {Control, consolePort, createMachine, setControl, storePort} from '../hypervisor/create.js'
+import {EventChannels} from '../hypervisor/event-channels.js'
+import {layoutFor, type MachineLayout} from '../hypervisor/layout.js'
+import {MachineRecord} from '../hypervisor/record.js'
+import {ConsoleBackend} from '../pv/console/backend.js'
+import type {BackendEnvironment} from '../pv/environment.js'
+import {XenstoreRing} from '../pv/xenstore-ring.js'
+import {type LinearMemory, linearMemory} from '../x86/memory.js'
+import {requestShutdown, sendSysrq} from '../xenstore/control.js'
+import {Domain0} from '../xenstore/domain0.js'
+import {createDomainTree, renameInTree} from '../xenstore/domain-tree.js'
+import {XenstoreServer} from '../xenstore/server.js'
+import {buildDomain} from './builder.js'
+import {type KernelImage, readKernelImage} from './kernel-image.js'
+import type {WorkerMessage, WorkerStart} from './vcpu-worker.js'
+
+/** Executions of a basic block before it is translated. */
+const translateAfter = 30
+/** Console output shown in the log of a crash. */
+const crashTailBytes = 4096
+const dmesgLimit = 16 << 10
+
+/** What exists while a guest exists; a reboot makes another. */
+interface Guest {
+  readonly memory: LinearMemory
+  readonly layout: MachineLayout
+  readonly worker: Worker
+  readonly console: ConsoleBackend
+  readonly store: XenstoreRing
+  readonly dom0: Domain0
+  readonly startedMs: number
+}
+
+export class DomainProcess implements DomainService {
+  private readonly host: HostDirectory
+  private readonly hub: ConsoleHub
+  private readonly consoleLog: BoundedLog
+  private readonly waiters: {until: 'shutdown' | 'death'; resolve: (end: DomainEnd) => void}[] = []
+  private key: string
+  private domid: number
+  private name: string
+  private guest: Guest | undefined
+  private paused: boolean
+  private reason: ShutdownReason | undefined
+  private dying = false
+  private messages = ''
+  private typed: Uint8Array = new Uint8Array(0)
+  private control: {close: () => Promise<void>} | undefined
+  private kernel!: KernelImage
+  private ramdisk: Uint8Array | undefined
+
+  constructor(private readonly launch: Launch) {
+    const {record} = launch
+    this.host = new HostDirectory(record.hostDirectory)
+    this.key = record.key
+    this.domid = record.domid
+    this.name = record.config.name
+    this.paused = record.paused
+    this.consoleLog = new BoundedLog(record.consoleLogPath)
+    this.hub = new ConsoleHub(() => this.feed())
+  }
+
+  private get config(): DomainConfig {
+    return this.launch.record.config
+  }
+
+  /** xl died before the domain was ready: nothing may stay behind. */
+  abandon(): void {
+    this.host.release(this.key)
+  }
+
+  /** Builds the domain, answers xl, runs. */
+  async start(): Promise<void> {
+    try {
+      const adopted = await this.host.adopt(this.key)
+      this.key = adopted.key
+      this.domid = adopted.domid
+      if (this.config.kernel === undefined) throw new OperatorError('neither kernel nor image given', {exitCode: 3})
+      const [kernelBytes, ramdisk] = await Promise.all([readInput('kernel', this.config.kernel), this.config.ramdisk === undefined ? undefined : readInput('ramdisk', this.config.ramdisk)])
+      this.kernel = await readKernelImage(kernelBytes, this.config.kernel)
+      this.ramdisk = ramdisk
+      this.guest = this.build()
+      this.control = await serveControl(this.launch.record.socketPath, this, error => this.log(`bug: ${error instanceof Error ? error.stack : error}`))
+    } catch (error) {
+      this.host.release(this.key)
+      await this.launch.failed(error)
+      process.exit(1)
+    }
+    await this.launch.ready()
+    this.log(`Waiting for domain ${this.name} (domid ${this.domid}) to die [pid ${process.pid}]`)
+  }
+
+  private build(): Guest {
+    const {config} = this
+    const ramPages = config.memoryKb / 4
+    const layout = layoutFor(ramPages, 1)
+    if (layout.totalBytes > 2 ** 32 - 65536) {
+      throw new OperatorError(`memory = ${config.memoryKb / 1024} is more than a domain can have here (${Math.floor((2 ** 32 - layout.totalBytes + config.memoryKb * 1024) / 2 ** 20)} MiB)`, {exitCode: 3})
+    }
+    const pages = layout.totalBytes / 65536
+    const wasm = new WebAssembly.Memory({initial: pages, maximum: pages, shared: true})
+    const memory = linearMemory(wasm)
+    createMachine(memory, layout, wallClockMs(config))
+    const addressOf = (mfn: Mfn) => layout.ramBase + mfn * 4096
+    const built = buildDomain({
+      memory: {bytes: memory.bytes, addressOf},
+      kernel: this.kernel,
+      ...(this.ramdisk === undefined ? {} : {ramdisk: this.ramdisk}),
+      cmdline: config.cmdline,
+      ramPages,
+      sharedInfo: layout.sharedInfo as Mfn,
+      storePort: storePort as EventPort,
+      consolePort: consolePort as EventPort,
+    })
+    const events = new EventChannels(memory, layout)
+    const environment: BackendEnvironment = {
+      memory: {
+        bytes: memory.bytes,
+        view: memory.view,
+        int32: memory.int32,
+        addressOfFrame: mfn => (mfn < layout.frames ? addressOf(mfn) : undefined),
+      },
+      notifier: {notify: port => events.raise(port)},
+      scheduler: {
+        soon: work => {
+          setImmediate(work)
+        },
+        after: (ms, work) => {
+          const timer = setTimeout(work, ms)
+          return () => clearTimeout(timer)
+        },
+      },
+    }
+    const server = new XenstoreServer()
+    const dom0 = new Domain0(server)
+    const domid = this.domid as DomId
+    createDomainTree(dom0, {
+      domid,
+      name: this.name,
+      uuid: config.uuid,
+      startTimeMs: Date.now(),
+      targetKib: config.memoryKb,
+      maximumKib: config.memoryKb,
+      vcpus: 1,
+      maximumVcpus: 1,
+      store: {mfn: built.store, port: storePort as EventPort},
+      console: {mfn: built.console, port: consolePort as EventPort},
+    })
+    const store = new XenstoreRing(environment, server.introduce(domid), built.store, storePort as EventPort)
+    const console = new ConsoleBackend(environment, built.console, consolePort as EventPort)
+    console.attach(
+      {
+        write: bytes => {
+          this.consoleLog.write(bytes)
+          this.hub.write(bytes.slice())
+          return true
+        },
+        skipped: () => {},
+        end: () => {},
+      },
+      true,
+    )
+    if (this.paused) setControl(memory, layout, Control.pause)
+    const start: WorkerStart = {
+      memory: wasm,
+      layout,
+      entry: {rip: built.rip, rsp: built.rsp, rsi: built.rsi, level4: built.level4},
+      translateAfter,
+    }
+    const worker = new Worker(new URL('./vcpu-worker.js', import.meta.url), {workerData: start})
+    worker.on('message', (message: WorkerMessage) => this.heard(message))
+    worker.on('error', error => {
+      this.log(`bug in the vCPU thread: ${error.stack ?? error.message}`)
+      void this.shutDown('crash', '')
+    })
+    this.say(`Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, kernel ${this.kernel.name}`)
+    return {memory, layout, worker, console, store, dom0, startedMs: Date.now()}
+  }
+
+  /** A message of the vCPU thread. */
+  private heard(message: WorkerMessage): void {
+    if (message.kind === 'event') {
+      if (message.port === consolePort) this.guest?.console.onEvent()
+      else if (message.port === storePort) this.guest?.store.onEvent()
+    } else if (message.kind === 'shutdown') void this.shutDown(shutdownReasons[message.reason] ?? 'crash', message.registers)
+    else if (message.kind === 'console') this.say(new TextDecoder().decode(message.bytes).trimEnd())
+    else this.log(message.line)
+  }
+
+  /** Typed bytes go to the guest as far as there is room. */
+  private feed(): void {
+    const {guest} = this
+    if (guest === undefined) return
+    for (;;) {
+      if (this.typed.length === 0) this.typed = this.hub.takeInput(1024)
+      if (this.typed.length === 0) return
+      const taken = guest.console.feed(this.typed)
+      this.typed = this.typed.subarray(taken)
+      if (this.typed.length > 0) {
+        guest.console.whenRoom(() => this.feed())
+        return
+      }
+    }
+  }
+
+  /** The guest has shut down: says so, then does what the configuration wants. */
+  private async shutDown(reason: ShutdownReason, registers: string): Promise<void> {
+    if (this.reason !== undefined || this.dying) return
+    this.reason = reason
+    const code = shutdownReasons.indexOf(reason)
+    this.guest?.console.onEvent()
+    this.log(`Domain ${this.domid} has shut down, reason code ${code} 0x${code.toString(16)}`)
+    if (reason === 'crash') {
+      const tail = new TextDecoder().decode(this.hub.tail(crashTailBytes))
+      this.log(`registers of the guest:\n${registers}\nend of its console:\n${tail}`)
+    }
+    this.settle('shutdown')
+    const action = this.actionFor(reason)
+    this.log(`Action for shutdown reason code ${code} is ${action}`)
+    if (action === 'preserve') return
+    if (action === 'destroy' || action === 'coredump-destroy') return this.end()
+    await this.restart(action === 'rename-restart')
+  }
+
+  private actionFor(reason: ShutdownReason): DomainAction {
+    const {config} = this
+    return {poweroff: config.onPoweroff, reboot: config.onReboot, suspend: 'preserve' as const, crash: config.onCrash, watchdog: config.onWatchdog, soft_reset: config.onSoftReset}[reason]
+  }
+
+  /** The same domain once more, under a new domid. */
+  private async restart(keepsOld: boolean): Promise<void> {
+    if (keepsOld) return this.end()
+    this.log(`Domain ${this.domid} needs to be cleaned up: destroying the domain`)
+    await this.stopGuest()
+    const record = await this.host.renew(this.key)
+    this.key = record.key
+    this.domid = record.domid
+    process.title = domainTitle(this.domid, this.name)
+    this.reason = undefined
+    this.log('Done. Rebooting now')
+    this.guest = this.build()
+  }
+
+  private async stopGuest(): Promise<void> {
+    const {guest} = this
+    if (guest === undefined) return
+    this.guest = undefined
+    await guest.worker.terminate()
+    guest.console.close()
+    guest.store.close()
+  }
+
+  /** The end of the domain and of this process. */
+  private async end(): Promise<void> {
+    if (this.dying) return
+    this.dying = true
+    this.log(`Domain ${this.domid} needs to be cleaned up: destroying the domain`)
+    await this.stopGuest()
+    this.host.release(this.key)
+    this.settle('death')
+    await this.hub.end()
+    this.log('Done. Exiting now')
+    await this.control?.close()
+    this.consoleLog.close()
+    process.exit(0)
+  }
+
+  private settle(until: 'shutdown' | 'death'): void {
+    const {domid, reason} = this
+    for (const waiter of this.waiters.splice(0)) {
+      if (until === 'death' || waiter.until === until) waiter.resolve({domid, ...(reason === undefined ? {} : {reason})})
+      else this.waiters.push(waiter)
+    }
+  }
+
+  /** One line into the domain's log, which is this process's standard error. */
+  private log(line: string): void {
+    process.stderr.write(`${line}\n`)
+  }
+
+  /** One line into the hypervisor's message ring. */
+  private say(line: string): void {
+    this.messages = `${this.messages}(XEN) ${line}\n`.slice(-dmesgLimit)
+  }
+
+  // ---- DomainService ----
+
+  status(): DomainStatus {
+    const {guest, config} = this
+    const record = guest === undefined ? undefined : new MachineRecord(guest.memory)
+    const cpuTimeNs = record?.f64('busyNs') ?? 0
+    const blocked = record !== undefined && record.u32('blocked') !== 0
+    const ended = this.reason !== undefined
+    const running = !ended && !this.paused && !blocked
+    return {
+      domid: this.domid,
+      name: this.name,
+      uuid: config.uuid,
+      running,
+      blocked: blocked && !this.paused && !ended,
+      paused: this.paused,
+      ...(this.reason === undefined ? {} : {shutdownReason: this.reason}),
+      dying: this.dying,
+      cpuTimeNs,
+      currentMemoryKb: config.memoryKb,
+      maxMemoryKb: config.maxMemoryKb,
+      vcpus: [{id: 0, state: this.paused ? 'paused' : blocked ? 'blocked' : 'running', cpuTimeNs}],
+      uptimeMs: Date.now() - (guest?.startedMs ?? Date.now()),
+      config: {...config, name: this.name},
+    }
+  }
+
+  pause(): void {
+    this.paused = true
+    if (this.guest) setControl(this.guest.memory, this.guest.layout, Control.pause)
+  }
+
+  unpause(): void {
+    this.paused = false
+    if (this.guest) setControl(this.guest.memory, this.guest.layout, Control.run)
+  }
+
+  shutdown(request: ShutdownRequest): void {
+    const {guest} = this
+    const feature = request === 'reboot' ? 'feature-reboot' : request === 'suspend' ? 'feature-suspend' : 'feature-poweroff'
+    if (guest === undefined || guest.dom0.read(`/local/domain/${this.domid}/control/${feature}`) !== '1') {
+      throw new OperatorError('the guest does not listen to control/shutdown', {exitCode: 10})
+    }
+    requestShutdown(guest.dom0, this.domid as DomId, request)
+  }
+
+  destroy(): void {
+    setImmediate(() => void this.end())
+  }
+
+  async rename(name: string): Promise<void> {
+    const record = await this.host.rename(this.key, name)
+    this.key = record.key
+    this.name = record.name
+    process.title = domainTitle(this.domid, this.name)
+    if (this.guest) renameInTree(this.guest.dom0, this.domid as DomId, this.name)
+  }
+
+  sysrq(letter: string): void {
+    if (this.guest) sendSysrq(this.guest.dom0, this.domid as DomId, letter)
+  }
+
+  dmesg(clear: boolean): string {
+    const text = this.messages
+    if (clear) this.messages = ''
+    return text
+  }
+
+  debug(keys: string): string {
+    const record = this.guest === undefined ? undefined : new MachineRecord(this.guest.memory)
+    return `keys "${keys}": kernel mode ${record?.u32('kernelMode')}, blocked ${record?.u32('blocked')}, timer ${record?.f64('timer')}`
+  }
+
+  wait(until: 'shutdown' | 'death'): Promise<DomainEnd> {
+    if (until === 'shutdown' && this.reason !== undefined) return Promise.resolve({domid: this.domid, reason: this.reason})
+    return new Promise(resolve => this.waiters.push({until, resolve}))
+  }
+
+  attachConsole(stream: Parameters<DomainService['attachConsole']>[0]): void {
+    this.hub.attach(stream)
+  }
+}
+
+/** A file the configuration names. */
+async function readInput(what: string, path: string): Promise<Uint8Array> {
+  try {
+    return await readFile(path)
+  } catch (cause) {
+    throw new OperatorError(`cannot read the ${what} "${path}": ${cause instanceof Error ? cause.message : cause}`, {exitCode: 3, cause})
+  }
+}
+
+/** The guest's wall clock at its start: UTC, or local time, plus rtc_timeoffset. */
+function wallClockMs(config: DomainConfig): number {
+  const now = new Date()
+  const local = config.localtime ? -now.getTimezoneOffset() * 60_000 : 0
+  return now.getTime() + local + config.rtcTimeoffsetSeconds * 1000
+}

@@ -1,0 +1,107 @@
+/**
+ * The vCPU's thread: runs guest code and hypercalls until the domain stops. It talks to the main thread through the machine record (requests
+ * to pause and stop) and by messages (events for backends, shutdown, log lines).
+ *
+ *   run guest ─► request? ─► deliver events ─► blocked? sleep until an event or a deadline ─► run guest
+ */
+import {getRandomValues} from 'node:crypto'
+import {parentPort, workerData} from 'node:worker_threads'
+import {Control} from '../hypervisor/create.js'
+import {Hypervisor} from '../hypervisor/hypervisor.js'
+import type {MachineLayout} from '../hypervisor/layout.js'
+import {field} from '../hypervisor/record.js'
+import {cpuFeatures} from '../x86/cpuid.js'
+import {linearMemory} from '../x86/memory.js'
+import {state} from '../x86/state.js'
+import {Vcpu} from '../x86/vcpu.js'
+import {describeRegisters} from './crash-report.js'
+
+/** What the main thread hands over. */
+export interface WorkerStart {
+  readonly memory: WebAssembly.Memory
+  readonly layout: MachineLayout
+  readonly entry: {rip: bigint; rsp: bigint; rsi: bigint; level4: number}
+  /** Executions of a block before it is translated. */
+  readonly translateAfter: number
+}
+
+/** What the thread says. */
+export type WorkerMessage =
+  | {kind: 'event'; port: number}
+  | {kind: 'shutdown'; reason: number; registers: string}
+  | {kind: 'console'; bytes: Uint8Array}
+  | {kind: 'log'; line: string}
+
+const {memory: wasm, layout, entry, translateAfter} = workerData as WorkerStart
+const memory = linearMemory(wasm)
+const port = parentPort!
+const say = (message: WorkerMessage) => port.postMessage(message)
+
+let pausedMs = 0
+const startMs = performance.now()
+const now = () => (performance.now() - startMs - pausedMs) * 1e6
+
+const hypervisor = new Hypervisor(memory, layout, {
+  now,
+  notifyHost: to => say({kind: 'event', port: to}),
+  onShutdown: reason => say({kind: 'shutdown', reason, registers: reason === 3 ? describeRegisters(vcpu) : ''}),
+  emergencyConsole: bytes => say({kind: 'console', bytes: bytes.slice()}),
+  log: line => say({kind: 'log', line}),
+  cpuFeatures,
+})
+const vcpu: Vcpu = new Vcpu({
+  memory,
+  base: layout.vcpuBase,
+  id: 0,
+  platform: hypervisor,
+  recordArea: {start: layout.codeStart, end: layout.codeEnd},
+  random: bytes => {
+    getRandomValues(bytes)
+  },
+  translateAfter,
+})
+hypervisor.start(vcpu, entry)
+
+const pendingAt = (layout.vcpuBase + state.pending) >> 2
+const wakeAt = (layout.vcpuBase + state.wake) >> 2
+const controlAt = field.control >> 2
+
+/** Waits while the main thread wants the domain paused. True: it wants it to stop. */
+function obey(): boolean {
+  for (;;) {
+    const control = Atomics.load(memory.int32, controlAt)
+    if (control === Control.run) return false
+    if (control === Control.stop) return true
+    const since = performance.now()
+    Atomics.wait(memory.int32, controlAt, Control.pause)
+    pausedMs += performance.now() - since
+  }
+}
+
+/** Sleeps until an event can be delivered, a timer is due, or the main thread wants something. */
+function sleep(): void {
+  while (hypervisor.isBlocked() && !hypervisor.isStopped()) {
+    const seen = Atomics.load(memory.int32, wakeAt)
+    hypervisor.deliverPending(vcpu)
+    if (!hypervisor.isBlocked() || Atomics.load(memory.int32, controlAt) !== Control.run) return
+    const ms = (hypervisor.nextDeadline() - now()) / 1e6
+    if (ms > 0) Atomics.wait(memory.int32, wakeAt, seen, ms)
+  }
+}
+
+let busySinceMs = performance.now()
+function account(): void {
+  const at = performance.now()
+  memory.view.setFloat64(field.busyNs, memory.view.getFloat64(field.busyNs, true) + (at - busySinceMs) * 1e6, true)
+  busySinceMs = at
+}
+
+while (!hypervisor.isStopped()) {
+  if (obey()) break
+  busySinceMs = performance.now()
+  vcpu.run()
+  Atomics.store(memory.int32, pendingAt, 0)
+  hypervisor.deliverPending(vcpu)
+  account()
+  if (hypervisor.isBlocked()) sleep()
+}

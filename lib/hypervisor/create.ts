@@ -1,0 +1,56 @@
+/**
+ * The hypervisor's side of a new domain: machine-to-physical table and the page tables that show it to the guest, machine record, event ports
+ * of xenstore and console, clocks. The builder fills the guest's own memory afterwards.
+ */
+import type {LinearMemory} from '../x86/memory.js'
+import {state} from '../x86/state.js'
+import {EventChannels, PortKind} from './event-channels.js'
+import type {MachineLayout} from './layout.js'
+import {field, MachineRecord} from './record.js'
+import {writeTimeInfo, writeWallClock} from './time.js'
+
+/** Ports that exist from the start, both bound to Domain-0. */
+export const storePort = 1
+export const consolePort = 2
+
+const tableFlags = 0x65 // present, user, accessed, dirty; read-only
+
+/** Prepares zeroed memory for a domain. `wallMs` is UTC at guest time 0. */
+export function createMachine(memory: LinearMemory, layout: MachineLayout, wallMs: number): void {
+  const record = new MachineRecord(memory)
+  const {uint32, view} = memory
+  const frame = (mfn: number) => layout.ramBase + mfn * 4096
+  for (let mfn = 0; mfn < (layout.m2pFrames * 4096) / 8; mfn++) {
+    const at = (frame(layout.m2p) + mfn * 8) >>> 2
+    const isRam = mfn < layout.ramPages
+    uint32[at] = isRam ? mfn : 0xffffffff
+    uint32[at + 1] = isRam ? 0 : 0xffffffff
+  }
+  const level3 = layout.m2pTables
+  uint32[frame(level3) >>> 2] = ((level3 + 1) * 4096) | tableFlags
+  for (let table = 0; table * 512 < layout.m2pFrames; table++) {
+    uint32[(frame(level3 + 1) >>> 2) + table * 2] = ((level3 + 2 + table) * 4096) | tableFlags
+  }
+  for (let index = 0; index < layout.m2pFrames; index++) {
+    uint32[(frame(level3 + 2) >>> 2) + index * 2] = ((layout.m2p + index) * 4096) | tableFlags
+  }
+  const sharedInfo = frame(layout.sharedInfo)
+  record.setU32('vcpuInfo', sharedInfo)
+  writeTimeInfo(view, sharedInfo + 32)
+  writeWallClock(view, sharedInfo, wallMs)
+  uint32.fill(0xffffffff, field.gdtFrames >> 2, (field.gdtFrames >> 2) + 16)
+  const events = new EventChannels(memory, layout)
+  events.bind(storePort, PortKind.interdomain)
+  events.bind(consolePort, PortKind.interdomain)
+}
+
+/** What the main thread asks of the vCPU thread, in the machine record. */
+export const Control = {run: 0, pause: 1, stop: 2} as const
+
+/** Sets the request and makes the vCPU look at it. */
+export function setControl(memory: LinearMemory, layout: MachineLayout, control: number): void {
+  Atomics.store(memory.int32, field.control >> 2, control)
+  Atomics.store(memory.int32, (layout.vcpuBase + state.pending) >> 2, 1)
+  Atomics.notify(memory.int32, field.control >> 2)
+  new EventChannels(memory, layout).wake()
+}

@@ -1,0 +1,208 @@
+/**
+ * What a PV kernel at CPL 3 still attempts and Xen emulates: control registers, MSRs, ports, CPUID. Everything else is #GP(0).
+ *
+ * Source: xen/arch/x86/pv/emul-priv-op.c; xen-pv guest notes on MSRs; public/arch-x86/cpuid.h.
+ */
+import type {Outcome, PrivilegedInstruction} from '../x86/platform.js'
+import {Segment} from '../x86/state.js'
+import type {Vcpu} from '../x86/vcpu.js'
+import type {MachineRecord} from './record.js'
+
+const generalProtection: Outcome = {vector: 13, errorCode: 0}
+/** CR4 as shown: PAE MCE OSFXSR OSXMMEXCPT. */
+const fixedCr4 = 0x660
+/** TSD, DE, OSXSAVE. */
+const guestCr4Bits = 0x4 | 0x8 | 0x40000
+
+const Msr = {
+  tsc: 0x10,
+  apicBase: 0x1b,
+  microcode: 0x8b,
+  miscEnable: 0x1a0,
+  pat: 0x277,
+  perfCapabilities: 0x345,
+  efer: 0xc0000080,
+  fsBase: 0xc0000100,
+  gsBase: 0xc0000101,
+  kernelGsBase: 0xc0000102,
+  nbCfg: 0xc001001f,
+  hwcr: 0xc0010015,
+  deCfg: 0xc0011029,
+} as const
+
+const isCanonical = (value: bigint) => BigInt.asUintN(64, BigInt.asIntN(48, value)) === value
+
+/** Emulates one instruction for the guest kernel; RIP moves on when it did. */
+export function emulate(vcpu: Vcpu, record: MachineRecord, instruction: PrivilegedInstruction, setRoot: (machineAddress: number) => boolean): Outcome {
+  if (record.u32('kernelMode') === 0) return generalProtection
+  const outcome = perform(vcpu, record, instruction, setRoot)
+  if (outcome === undefined) vcpu.rip = BigInt.asUintN(64, vcpu.rip + BigInt(instruction.length))
+  return outcome
+}
+
+function perform(vcpu: Vcpu, record: MachineRecord, instruction: PrivilegedInstruction, setRoot: (machineAddress: number) => boolean): Outcome {
+  const register = instruction.register ?? 0
+  switch (instruction.name) {
+    case 'rdmsr':
+      return readMsr(vcpu)
+    case 'wrmsr':
+      return writeMsr(vcpu)
+    case 'mov-from-cr': {
+      const value = readControl(vcpu, record, instruction.special ?? 0)
+      if (value === undefined) return generalProtection
+      vcpu.setGpr(register, value)
+      return undefined
+    }
+    case 'mov-to-cr':
+      return writeControl(vcpu, record, instruction.special ?? 0, vcpu.gpr(register), setRoot)
+    case 'mov-from-dr':
+      vcpu.setGpr(register, vcpu.memory.uint64[(debugAt + (instruction.special ?? 0) * 8) >> 3])
+      return undefined
+    case 'mov-to-dr':
+      vcpu.memory.uint64[(debugAt + (instruction.special ?? 0) * 8) >> 3] = vcpu.gpr(register)
+      return undefined
+    case 'clts':
+      setTaskSwitched(vcpu, false)
+      return undefined
+    case 'cli':
+    case 'sti':
+      return record.u32('iopl') > 0 ? undefined : generalProtection
+    case 'wbinvd':
+      return undefined
+    case 'in': {
+      // Ports without a device read as all ones.
+      const bits = (instruction.size ?? 1) * 8
+      const old = vcpu.gpr(0)
+      vcpu.setGpr(0, bits === 32 ? 0xffffffffn : (old & ~((1n << BigInt(bits)) - 1n)) | ((1n << BigInt(bits)) - 1n))
+      return undefined
+    }
+    case 'out':
+      return undefined
+    case 'xsetbv':
+      return writeXcr0(vcpu)
+    default:
+      return generalProtection
+  }
+}
+
+const debugAt = 0x1d0
+
+/** CR0.TS; code that touches the FPU is looked at again. */
+export function setTaskSwitched(vcpu: Vcpu, on: boolean): void {
+  const cr0 = vcpu.u64('cr0')
+  vcpu.setU64('cr0', on ? cr0 | 8n : cr0 & ~8n)
+  vcpu.tlb.flushJumps()
+}
+
+function readControl(vcpu: Vcpu, record: MachineRecord, number: number): bigint | undefined {
+  if (number === 0) return vcpu.u64('cr0')
+  if (number === 2) return vcpu.memory.view.getBigUint64(record.u32('vcpuInfo') + 16, true)
+  if (number === 3) return BigInt(record.f64('kernelRoot'))
+  if (number === 4) return BigInt(fixedCr4 | record.u32('guestCr4'))
+  return undefined
+}
+
+function writeControl(vcpu: Vcpu, record: MachineRecord, number: number, value: bigint, setRoot: (machineAddress: number) => boolean): Outcome {
+  if (number === 0) {
+    if ((value ^ vcpu.u64('cr0')) & ~8n) return generalProtection
+    setTaskSwitched(vcpu, (value & 8n) !== 0n)
+    return undefined
+  }
+  if (number === 2) {
+    vcpu.memory.view.setBigUint64(record.u32('vcpuInfo') + 16, value, true)
+    return undefined
+  }
+  if (number === 3) return setRoot(Number(value & 0xffffffffff000n)) ? undefined : generalProtection
+  if (number !== 4) return generalProtection
+  record.setU32('guestCr4', Number(value & BigInt(guestCr4Bits)))
+  vcpu.setU64('cr4', BigInt(fixedCr4 | record.u32('guestCr4')))
+  return undefined
+}
+
+function writeXcr0(vcpu: Vcpu): Outcome {
+  // x87 and SSE are all there is, and x87 cannot be switched off.
+  const value = vcpu.gprLow(0)
+  if ((vcpu.u32('cr4') & 0x40000) === 0 || vcpu.gprLow(1) !== 0 || vcpu.gprLow(2) !== 0 || (value & 1) === 0 || value > 3) return generalProtection
+  vcpu.setU64('xcr0', BigInt(value))
+  return undefined
+}
+
+function readMsr(vcpu: Vcpu): Outcome {
+  const values: Record<number, () => bigint> = {
+    [Msr.tsc]: () => BigInt(Math.floor(vcpu.platform.timestamp())),
+    [Msr.apicBase]: () => 0xfee00900n,
+    [Msr.microcode]: () => 0n,
+    [Msr.pat]: () => 0x0000050100070406n,
+    [Msr.perfCapabilities]: () => 0n,
+    [Msr.efer]: () => 0xd01n,
+    [Msr.fsBase]: () => vcpu.segmentBase(Segment.fs),
+    [Msr.gsBase]: () => vcpu.segmentBase(Segment.gs),
+    [Msr.kernelGsBase]: () => vcpu.u64('inactiveGsBase'),
+    [Msr.nbCfg]: () => 0n,
+    [Msr.hwcr]: () => 0n,
+    [Msr.deCfg]: () => 2n,
+  }
+  const value = values[vcpu.gprLow(1)]?.()
+  if (value === undefined) return generalProtection
+  vcpu.setGprLow(0, Number(value & 0xffffffffn))
+  vcpu.setGprLow(2, Number(value >> 32n))
+  return undefined
+}
+
+function writeMsr(vcpu: Vcpu): Outcome {
+  const value = (BigInt(vcpu.gprLow(2)) << 32n) | BigInt(vcpu.gprLow(0))
+  switch (vcpu.gprLow(1)) {
+    case Msr.fsBase:
+    case Msr.gsBase:
+    case Msr.kernelGsBase:
+      if (!isCanonical(value)) return generalProtection
+      if (vcpu.gprLow(1) === Msr.fsBase) vcpu.setSegmentBase(Segment.fs, value)
+      else if (vcpu.gprLow(1) === Msr.gsBase) vcpu.setSegmentBase(Segment.gs, value)
+      else vcpu.setU64('inactiveGsBase', value)
+      return undefined
+    case Msr.efer:
+      return value === 0xd01n ? undefined : generalProtection
+    case Msr.miscEnable:
+    case Msr.hwcr:
+      return undefined
+    default:
+      return generalProtection
+  }
+}
+
+/** CPUID as a PV guest sees it: the processor's leaves less what a PV kernel cannot use, and Xen's own. */
+export function guestCpuid(
+  record: MachineRecord,
+  features: (leaf: number, subleaf: number) => [number, number, number, number],
+  leaf: number,
+  subleaf: number,
+  forced: boolean,
+): readonly [number, number, number, number] {
+  const number = leaf >>> 0
+  if (number >= 0x40000000 && number < 0x40000100) return xenLeaf(number - 0x40000000, subleaf)
+  const [eax, ebx, ecx, edx] = features(number, subleaf)
+  if (number === 1) {
+    const osxsave = (ecx & (1 << 26)) !== 0 && (forced || (record.u32('guestCr4') & 0x40000) !== 0)
+    return [eax, ebx, ecx | (1 << 31) | (osxsave ? 1 << 27 : 0), edx]
+  }
+  // FSGSBASE would make Linux read the user GS base with a trapped RDMSR on every switch.
+  if (number === 7 && subleaf === 0) return [eax, ebx & ~1, ecx, edx]
+  return [eax, ebx, ecx, edx]
+}
+
+function xenLeaf(leaf: number, subleaf: number): readonly [number, number, number, number] {
+  switch (leaf) {
+    case 0:
+      return [0x40000005, 0x566e6558, 0x65584d4d, 0x4d4d566e]
+    case 1:
+      return [0x00040011, 0, 0, 0]
+    case 2:
+      return [1, 0x40000000, 1, 0]
+    case 3:
+      return subleaf === 0 ? [6, 0, 1_000_000, 1] : subleaf === 1 ? [0, 0, 0x80000000, 1] : subleaf === 2 ? [1_000_000, 0, 0, 0] : [0, 0, 0, 0]
+    case 5:
+      return subleaf === 0 ? [0, 40, 0, 0] : [0, 0, 0, 0]
+    default:
+      return [0, 0, 0, 0]
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * The machine record at the start of linear memory: what the hypervisor knows of its domain and of vCPU 0. Fields are numbers at
+ * fixed offsets; both threads of a domain process may read them, the vCPU thread alone writes all but those marked atomic.
+ */
+import type {LinearMemory} from '../x86/memory.js'
+
+/** Byte offsets of the fields. u64 fields hold guest addresses; f64 hold nanoseconds of guest time. */
+export const field = {
+  kernelMode: 0x100, //      u32  1 while the guest kernel runs
+  kernelSs: 0x104, //        u32
+  kernelSp: 0x108, //        u64
+  kernelRoot: 0x110, //      f64  machine address of the kernel's L4
+  userRoot: 0x118, //        f64  machine address of the user L4, -1 none
+  vcpuInfo: 0x120, //        u32  byte offset of vcpu_info in linear memory
+  blocked: 0x124, //         u32  1 while sched_op block waits
+  stopped: 0x128, //         u32  1 + shutdown reason once the domain has shut down
+  guestCr4: 0x12c, //        u32  the CR4 bits a guest may set
+  timer: 0x130, //           f64  deadline of the single-shot timer, Infinity none
+  periodNs: 0x138, //        f64  period of the periodic timer, 0 none
+  nextPeriod: 0x140, //      f64
+  timeArea: 0x148, //        u64  guest address of the second time area, 0 none
+  runstateArea: 0x150, //    u64
+  ldtBase: 0x158, //         u64
+  ldtEntries: 0x160, //      u32
+  gdtEntries: 0x164, //      u32
+  gdtFrames: 0x168, //       16 × u32
+  iopl: 0x1a8, //            u32
+  pollLimit: 0x1b0, //       f64  deadline of sched_op poll
+  pausedNs: 0x1b8, //        f64  guest time is host time less this
+  busyNs: 0x1c0, //          f64  time the vCPU has run
+  control: 0x1c8, //         u32  atomic: Control, what the main thread wants
+  debug: 0x1d0, //           8 × u64
+  callbacks: 0x210, //       8 × (u64 address, u32 flags, u32 set): by callback type
+  traps: 0x400, //           256 × (u64 address, u32 flags, u32 set)
+  ports: 0x1400, //          4096 × (u8 kind, u8 virq, u16 remote)
+} as const
+
+export type FieldName = keyof typeof field
+
+/** Access by name. */
+export class MachineRecord {
+  constructor(readonly memory: LinearMemory) {}
+
+  u32(name: FieldName): number {
+    return this.memory.uint32[field[name] >> 2]
+  }
+  setU32(name: FieldName, value: number): void {
+    this.memory.uint32[field[name] >> 2] = value
+  }
+  u64(name: FieldName): bigint {
+    return this.memory.uint64[field[name] >> 3]
+  }
+  setU64(name: FieldName, value: bigint): void {
+    this.memory.uint64[field[name] >> 3] = value
+  }
+  f64(name: FieldName): number {
+    return this.memory.view.getFloat64(field[name], true)
+  }
+  setF64(name: FieldName, value: number): void {
+    this.memory.view.setFloat64(field[name], value, true)
+  }
+}
+
+/** A trap or callback the guest registered. */
+export interface Handler {
+  readonly address: bigint
+  readonly flags: number
+}
+
+/** Entry `index` of a table of handlers, or undefined when none is registered. */
+export function handlerAt(memory: LinearMemory, table: 'traps' | 'callbacks', index: number): Handler | undefined {
+  const at = field[table] + index * 16
+  if (memory.uint32[(at + 12) >> 2] === 0) return undefined
+  return {address: memory.uint64[at >> 3], flags: memory.uint32[(at + 8) >> 2]}
+}
+
+export function setHandler(memory: LinearMemory, table: 'traps' | 'callbacks', index: number, address: bigint, flags: number): void {
+  const at = field[table] + index * 16
+  memory.uint64[at >> 3] = address
+  memory.uint32[(at + 8) >> 2] = flags
+  memory.uint32[(at + 12) >> 2] = 1
+}
+
+/** Forgets every handler of the trap table. */
+export function clearTraps(memory: LinearMemory): void {
+  memory.bytes.fill(0, field.traps, field.traps + 256 * 16)
+}

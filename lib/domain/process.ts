@@ -19,7 +19,7 @@ import {HostDirectory} from '../control/host-directory.js'
 import {domainTitle, type Launch} from '../control/launch.js'
 import {type DomainEnd, type DomainService, type DomainStatus, type ShutdownReason, type ShutdownRequest, shutdownReasons} from '../control/protocol.js'
 import {serveControl} from '../control/socket.js'
-import {Control, consolePort, createMachine, setControl, storePort} from '../hypervisor/create.js'
+import {Control, consolePort, createMachine, setControl, startClocks, storePort} from '../hypervisor/create.js'
 import {EventChannels} from '../hypervisor/event-channels.js'
 import {layoutFor, type MachineLayout} from '../hypervisor/layout.js'
 import {MachineRecord} from '../hypervisor/record.js'
@@ -121,7 +121,7 @@ export class DomainProcess implements DomainService {
     const pages = layout.totalBytes / 65536
     const wasm = new WebAssembly.Memory({initial: pages, maximum: pages, shared: true})
     const memory = linearMemory(wasm)
-    createMachine(memory, layout, wallClockMs(config))
+    createMachine(memory, layout)
     const addressOf = (mfn: Mfn) => layout.ramBase + mfn * 4096
     const built = buildDomain({
       memory: {bytes: memory.bytes, addressOf},
@@ -133,6 +133,7 @@ export class DomainProcess implements DomainService {
       storePort: storePort as EventPort,
       consolePort: consolePort as EventPort,
     })
+    startClocks(memory, layout, wallClockMs(config))
     const events = new EventChannels(memory, layout)
     const environment: BackendEnvironment = {
       memory: {

@@ -15,10 +15,10 @@ export const consolePort = 2
 
 const tableFlags = 0x65 // present, user, accessed, dirty; read-only
 
-/** Prepares zeroed memory for a domain. `wallMs` is UTC at guest time 0. */
-export function createMachine(memory: LinearMemory, layout: MachineLayout, wallMs: number): void {
+/** Prepares zeroed memory for a domain. */
+export function createMachine(memory: LinearMemory, layout: MachineLayout): void {
   const record = new MachineRecord(memory)
-  const {uint32, view} = memory
+  const {uint32} = memory
   const frame = (mfn: number) => layout.ramBase + mfn * 4096
   for (let mfn = 0; mfn < (layout.m2pFrames * 4096) / 8; mfn++) {
     const at = (frame(layout.m2p) + mfn * 8) >>> 2
@@ -36,12 +36,17 @@ export function createMachine(memory: LinearMemory, layout: MachineLayout, wallM
   }
   const sharedInfo = frame(layout.sharedInfo)
   record.setU32('vcpuInfo', sharedInfo)
-  writeTimeInfo(view, sharedInfo + 32)
-  writeWallClock(view, sharedInfo, wallMs)
   uint32.fill(0xffffffff, field.gdtFrames >> 2, (field.gdtFrames >> 2) + 16)
   const events = new EventChannels(memory, layout)
   events.bind(storePort, PortKind.interdomain)
   events.bind(consolePort, PortKind.interdomain)
+}
+
+/** The clocks in shared_info, once the builder has filled the rest. `wallMs` is UTC at guest time 0. */
+export function startClocks(memory: LinearMemory, layout: MachineLayout, wallMs: number): void {
+  const sharedInfo = layout.ramBase + layout.sharedInfo * 4096
+  writeTimeInfo(memory.view, sharedInfo + 32)
+  writeWallClock(memory.view, sharedInfo, wallMs)
 }
 
 /** What the main thread asks of the vCPU thread, in the machine record. */

@@ -17,10 +17,9 @@ import {Builder} from './ir/builder.js'
 import type {Template} from './ir/op.js'
 import {Compiler, type CompilerHost} from './jit/compiler.js'
 import type {Site} from './jit/lower.js'
-import {jumpIndex} from './mmu/tlb.js'
 import {instructions} from './semantics/index.js'
 import {slowPathNames, slowPaths} from './slow/index.js'
-import {ExitReason, jumpCache, Segment, state} from './state.js'
+import {ExitReason, Segment, state} from './state.js'
 import type {Vcpu} from './vcpu.js'
 
 const maximumInstructions = 40
@@ -127,14 +126,7 @@ export class Engine {
   }
 
   private link(block: Block): void {
-    const {vcpu} = this
-    const cache = block.mode & 1 ? jumpCache.user : jumpCache.supervisor
-    const entry = (vcpu.base + cache + jumpIndex(block.ripLow) * jumpCache.entryBytes) >>> 2
-    const {uint32} = vcpu.memory
-    uint32[entry] = block.ripLow
-    uint32[entry + 1] = block.ripHigh
-    uint32[entry + 2] = block.head
-    uint32[entry + 3] = block.translation
+    this.vcpu.tlb.link(block.ripLow, block.ripHigh, block.mode & 1, block.head, block.translation)
   }
 
   /** Byte offset of the page after RIP's, or -1. */
@@ -260,11 +252,9 @@ export class Engine {
   instantiate(
     functions: [name: string, write: (imports: (name: string) => number, cpuGlobal: number) => Code][],
   ): Record<string, () => void> {
+    // No table import: each instance of it would copy the whole table.
     const module = new Module(this.pages)
-    module.importTable('handlers')
     const cpuGlobal = module.importGlobal('cpu', 'i32')
-    // Type 0 is that of handlers and translations.
-    module.type(['i32'], ['i32'])
     const known = new Map<string, number>()
     const imports = (name: string) => {
       let index = known.get(name)
@@ -357,7 +347,6 @@ export class Engine {
         this.code.find(block.page + Number(rip & 0xfffn), Number(rip & 0xffffffffn), Number(rip >> 32n), block.mode) !==
         undefined,
       context: block => ({
-        handlerType: 0,
         mmuMode: block.mode & 1,
         page: block.page,
         recordAddress: (decoded, rip) => {

@@ -31,9 +31,10 @@ export interface Platform {
   descriptor(vcpu: Vcpu, selector: number): readonly [number, number] | undefined
   /**
    * The guest kernel stores to a present page that its page tables map read-only. True when the store has been done by the platform
-   * (Xen's writable page tables); false raises #PF. `machineAddress` is the byte's machine address, data is `size` bytes at `data` in linear memory.
+   * (Xen's writable page tables); false raises #PF. `machineAddress` is the byte's machine address, data is `size` bytes at `data` in linear memory;
+   * `linearHigh` is the upper half of the address the guest used.
    */
-  storeToReadOnly(vcpu: Vcpu, machineAddress: number, data: number, size: number): boolean
+  storeToReadOnly(vcpu: Vcpu, machineAddress: number, data: number, size: number, linearHigh: number): boolean
   /** Byte offset in linear memory of machine frame `mfn`, or -1 when the domain may not reach it through a page table. */
   frameAddress(mfn: number): number
   /** Machine address of the page-table root to walk in the given MMU mode (0 supervisor, 1 user), or -1 for none. */

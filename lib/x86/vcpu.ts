@@ -181,7 +181,6 @@ export class Vcpu extends Registers {
 
   flushTlbPage(linear: bigint): void {
     this.tlb.flushPage(Number(linear & 0xffffffffn))
-    this.tlb.flushJumps()
   }
 
   /** Switches between supervisor (0) and user (1) translations. */

@@ -15,7 +15,7 @@ import type {DecodedInstruction} from '../decode/instruction-record.js'
 import {Status} from '../interpret.js'
 import {withoutFlags} from '../ir/template.js'
 import type {Imports} from '../lower.js'
-import {jumpCache, state} from '../state.js'
+import {state} from '../state.js'
 import {type Exits, type Site, Translator} from './lower.js'
 import {Flags, type Region, type RegionBlock} from './region.js'
 
@@ -25,8 +25,6 @@ const loopBudget = 2000
 export interface TranslationContext {
   readonly imports: Imports
   readonly cpuGlobal: number
-  /** Type index of `(i32) → i32` in the module. */
-  readonly handlerType: number
   readonly mmuMode: number
   /** Byte offset of the page the region lies in. */
   readonly page: number
@@ -157,72 +155,8 @@ export function translate(region: Region, context: TranslationContext): Code {
   code.return()
   code.end()
   translator.storeRegisters()
-  chain(code, cpu, context)
+  code.i32Const(Status.blockEnd)
   return code
-}
-
-/** Goes on with the translation at RIP, if the jump cache knows one, without a return to the dispatcher. */
-function chain(code: Code, cpu: number, context: TranslationContext): void {
-  const rip = code.local('i64')
-  const entry = code.local('i32')
-  const cache = context.mmuMode === 0 ? jumpCache.supervisor : jumpCache.user
-  const back = () => {
-    code.i32Const(Status.blockEnd)
-    code.return()
-  }
-  // Budget and pending work, as in the dispatcher.
-  code.localGet(cpu)
-  code.localGet(cpu)
-  code.memory('i32.load', state.budget)
-  code.i32Const(1)
-  code.op('i32.sub')
-  code.localTee(entry)
-  code.memory('i32.store', state.budget)
-  code.localGet(entry)
-  code.i32Const(0)
-  code.op('i32.lt_s')
-  code.localGet(cpu)
-  code.memory('i32.load', state.pending)
-  code.op('i32.or')
-  code.if()
-  back()
-  code.end()
-  code.localGet(cpu)
-  code.memory('i64.load', state.rip)
-  code.localTee(rip)
-  code.op('i32.wrap_i64')
-  code.localTee(entry)
-  code.localGet(entry)
-  code.i32Const(12)
-  code.op('i32.shr_u')
-  code.op('i32.xor')
-  code.i32Const(jumpCache.entries - 1)
-  code.op('i32.and')
-  code.i32Const(4)
-  code.op('i32.shl')
-  code.localGet(cpu)
-  code.op('i32.add')
-  code.localTee(entry)
-  code.memory('i64.load', cache)
-  code.localGet(rip)
-  code.op('i64.ne')
-  code.if()
-  back()
-  code.end()
-  code.localGet(entry)
-  code.memory('i32.load', cache + 12)
-  code.localTee(entry)
-  code.op('i32.eqz')
-  code.if()
-  back()
-  code.end()
-  code.localGet(entry)
-  code.i32Const(16)
-  code.op('i32.shr_u')
-  code.localGet(entry)
-  code.i32Const(0xffff)
-  code.op('i32.and')
-  code.returnCallIndirect(context.handlerType)
 }
 
 /** The flags of block `from` reach its physical successor `to` in locals: nothing else leads there. */

@@ -134,7 +134,10 @@ export class GuestAccess {
     const {vcpu} = this
     const error = this.translate(low, high, 'write')
     if (error) {
-      if (this.mayEmulate(error) && vcpu.platform.storeToReadOnly(vcpu, walked.mfn * 4096 + (low & 0xfff), data, bytes))
+      if (
+        this.mayEmulate(error) &&
+        vcpu.platform.storeToReadOnly(vcpu, walked.mfn * 4096 + (low & 0xfff), data, bytes, high)
+      )
         return 0
       this.pageFault(low, high, error)
       return 1

@@ -11,13 +11,21 @@ import {jumpCache, tlb} from '../state.js'
 const tables = [tlb.readSupervisor, tlb.writeSupervisor, tlb.readUser, tlb.writeUser]
 const tableBytes = tlb.entries * tlb.entryBytes
 
+/** Entries remembered one by one; beyond it a flush clears whole tables. */
+const rememberedEntries = 2048
+
 export class Tlb {
+  /** Word offsets of entries filled since the last flush. */
+  private filled: number[] = []
+  private linked: number[] = []
+  /** Code pages (low halves of their addresses) that the jump caches may know. */
+  private readonly linkedPages = new Set<number>()
+
   constructor(
     private readonly memory: LinearMemory,
     private readonly base: number,
   ) {
-    this.flush()
-    this.flushJumps()
+    this.clearAll()
   }
 
   /** Allows reads (and stores, with `write`) of a page in an MMU mode. `page` is its byte offset in linear memory. */
@@ -28,22 +36,50 @@ export class Tlb {
     uint32[at] = pageLow
     uint32[at + 1] = high
     uint32[at + 2] = page - pageLow
+    this.filled.push(at)
+  }
+
+  /** Enters where RIP leads in an MMU mode: a block's head, and its translation's word. */
+  link(low: number, high: number, mmuMode: number, head: number, translation: number): void {
+    const {uint32} = this.memory
+    const cache = mmuMode === 0 ? jumpCache.supervisor : jumpCache.user
+    const at = (this.base + cache + jumpIndex(low) * jumpCache.entryBytes) >>> 2
+    uint32[at] = low
+    uint32[at + 1] = high
+    uint32[at + 2] = head
+    uint32[at + 3] = translation
+    this.linked.push(at)
+    this.linkedPages.add(low >>> 12)
   }
 
   /** Forgets every translation. */
   flush(): void {
-    for (const table of tables) this.clear(this.base + table)
+    const {uint32} = this.memory
+    if (this.filled.length > rememberedEntries) {
+      for (const table of tables) this.clear(this.base + table, tableBytes, 0x1000)
+    } else {
+      for (const at of this.filled) {
+        uint32[at] = this.emptyTag(at)
+        uint32[at + 1] = 0
+      }
+    }
+    this.filled = []
+  }
+
+  /** The tag of an empty entry: no address with that tag has this index. */
+  private emptyTag(at: number): number {
+    return ((at * 4 - this.base) & (tableBytes - 1)) === 0 ? 0x1000 : 0
   }
 
   /** Forgets one page in both modes. */
   flushPage(low: number): void {
     const {uint32} = this.memory
-    const index = (low >>> 12) & (tlb.entries - 1)
     for (const table of tables) {
-      const at = (this.base + table + index * tlb.entryBytes) >>> 2
-      uint32[at] = index === 0 ? 0x1000 : 0
+      const at = (this.base + table + ((low >>> 8) & 0x3ff0)) >>> 2
+      uint32[at] = this.emptyTag(at)
       uint32[at + 1] = 0
     }
+    if (this.linkedPages.has(low >>> 12)) this.flushJumps()
   }
 
   /** Forgets every permission to store to a page given by its byte offset in linear memory, under whatever address. */
@@ -52,26 +88,40 @@ export class Tlb {
     for (const table of [tlb.writeSupervisor, tlb.writeUser]) {
       let at = (this.base + table) >>> 2
       for (let index = 0; index < tlb.entries; index++, at += 4) {
-        if ((uint32[at + 2] + uint32[at]) >>> 0 === page) {
-          uint32[at] = index === 0 ? 0x1000 : 0
-          uint32[at + 1] = 0
-          uint32[at + 2] = 0
-        }
+        if ((uint32[at + 2] + uint32[at]) >>> 0 !== page) continue
+        uint32[at] = this.emptyTag(at)
+        uint32[at + 1] = 0
+        uint32[at + 2] = 0
       }
     }
   }
 
   /** Forgets where RIP leads, in both modes. */
   flushJumps(): void {
-    for (const table of [jumpCache.supervisor, jumpCache.user]) {
-      this.memory.bytes.fill(0, this.base + table, this.base + table + jumpCache.entries * jumpCache.entryBytes)
-      this.memory.uint32[(this.base + table) >>> 2] = 1
+    const {uint32} = this.memory
+    if (this.linked.length > rememberedEntries) {
+      for (const cache of [jumpCache.supervisor, jumpCache.user])
+        this.clear(this.base + cache, jumpCache.entries * jumpCache.entryBytes, 1)
+    } else {
+      for (const at of this.linked) {
+        uint32[at] = 1
+        uint32[at + 1] = 0x80000000
+      }
     }
+    this.linked = []
+    this.linkedPages.clear()
   }
 
-  private clear(table: number): void {
-    this.memory.bytes.fill(0, table, table + tableBytes)
-    this.memory.uint32[table >>> 2] = 0x1000
+  private clearAll(): void {
+    for (const table of tables) this.clear(this.base + table, tableBytes, 0x1000)
+    for (const cache of [jumpCache.supervisor, jumpCache.user])
+      this.clear(this.base + cache, jumpCache.entries * jumpCache.entryBytes, 1)
+  }
+
+  /** Zeroes a table; its first entry gets a tag of another index. */
+  private clear(table: number, bytes: number, firstTag: number): void {
+    this.memory.bytes.fill(0, table, table + bytes)
+    this.memory.uint32[table >>> 2] = firstTag
   }
 }
 

@@ -17,6 +17,8 @@ import {OperatorError} from '../../base/errors.js'
 export const byHandHint =
   'give a kernel and a ramdisk of your own instead of image=: kernel = "/path/vmlinuz", ramdisk = "/path/initrd" (any x86-64 Linux with Xen PV support)'
 
+const networkHint = `look whether this machine reaches the package servers; or ${byHandHint}`
+
 /** Files that say what this machine is. */
 export interface Machine {
   osRelease: string
@@ -63,11 +65,12 @@ export class Apt {
       if (sources === undefined) continue
       apt.configure(settings, sources)
       try {
-        await apt.update()
+        const trouble = await apt.run(['update'], folder, 'reading package lists')
         if (await apt.field(wanted, 'Package')) return apt
-        failure = new OperatorError(`the package sources of this machine hold no package "${wanted}"`, {
-          hint: byHandHint,
-        })
+        // Unreachable servers are a warning to apt, which would go on with older lists; here there are none.
+        failure = trouble
+          ? new OperatorError(`apt-get update cannot read the package lists: ${trouble}`, {hint: networkHint})
+          : new OperatorError(`the package sources of this machine hold no package "${wanted}"`, {hint: byHandHint})
       } catch (error) {
         if (!(error instanceof OperatorError)) throw error
         failure = error
@@ -107,11 +110,8 @@ export class Apt {
     }
   }
 
-  private async update(): Promise<void> {
-    await this.run(['update'], this.folder, 'reading package lists')
-  }
-
-  private async run(args: string[], cwd: string, doing: string): Promise<void> {
+  /** Runs apt-get; resolves to its first warning, if it had one. Errors: OperatorError when it fails. */
+  private async run(args: string[], cwd: string, doing: string): Promise<string | undefined> {
     this.report(doing)
     const child = execa('apt-get', ['-q', '-o', 'APT::Status-Fd=3', ...args], {
       cwd,
@@ -128,7 +128,8 @@ export class Apt {
       this.report(`${doing}: ${percent} %`)
     })
     try {
-      await child
+      const {stderr} = await child
+      return /^W: (.*)$/m.exec(String(stderr))?.[1].trim()
     } catch (cause) {
       throw failed(`apt-get ${args[0]} failed`, cause)
     }
@@ -214,7 +215,7 @@ function failed(what: string, cause: unknown): OperatorError {
   const lines = printed.split('\n').filter(line => line.trim() !== '')
   const line = lines.find(text => /^E: /.test(text)) ?? lines.at(-1) ?? (cause as Error).message
   return new OperatorError(`${what}: ${missing ? 'this machine has no such program' : line.replace(/^E: /, '')}`, {
-    hint: missing ? byHandHint : `look whether this machine reaches the package servers; or ${byHandHint}`,
+    hint: missing ? byHandHint : networkHint,
     cause,
   })
 }

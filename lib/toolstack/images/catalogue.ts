@@ -22,7 +22,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import {homedir} from 'node:os'
-import {isAbsolute, join} from 'node:path'
+import {dirname, isAbsolute, join} from 'node:path'
 import {OperatorError} from '../../base/errors.js'
 import {identityOf, isAlive} from '../../control/process-identity.js'
 import {ramdiskVersion} from './ramdisk.js'
@@ -210,7 +210,7 @@ function putInPlace(target: string, folder: string, version: string, work: strin
 /** A new folder for this fetch; those of dead processes are swept away. */
 function makeWorkFolder(parent: string): string {
   try {
-    mkdirSync(parent, {recursive: true})
+    makeFolders(parent)
     for (const name of readdirSync(parent)) {
       const [, pid, startTime] = /^\.fetch-(\d+)-(\d*)-/.exec(name) ?? []
       if (pid !== undefined && !isAlive({pid: Number(pid), startTime})) {
@@ -221,6 +221,18 @@ function makeWorkFolder(parent: string): string {
     return mkdtempSync(join(parent, `.fetch-${pid}-${startTime}-`))
   } catch (cause) {
     throw unwritable(parent, cause)
+  }
+}
+
+/** mkdir -p. Not Node's own, which never ends where a folder exists that takes no others, such as /proc. */
+function makeFolders(path: string): void {
+  if (existsSync(path)) return
+  makeFolders(dirname(path))
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    // Another fetch made it meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
 }
 
@@ -236,6 +248,7 @@ function unwritable(folder: string, cause: unknown): OperatorError {
     EROFS: 'the file system is read-only',
     ENOSPC: 'no space left',
     EDQUOT: 'the disk quota is used up',
+    ENOENT: 'no folder can be made there',
     ENOTDIR: 'a part of the path is not a folder',
   }
   return new OperatorError(

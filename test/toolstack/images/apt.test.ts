@@ -139,6 +139,12 @@ const failures: ReadonlyArray<
     /^apt-get update failed: Could not resolve deb\.debian\.org$/,
     /look whether this machine reaches the package servers; or .*kernel = /,
   ],
+  [
+    'servers that apt only warns about',
+    {'apt-get': 'echo "W: Failed to fetch http://deb.debian.org/x  Connection refused" >&2', 'apt-cache': 'exit 100'},
+    /^apt-get update cannot read the package lists: Failed to fetch http:\/\/deb\.debian\.org\/x {2}Connection refused$/,
+    /reaches the package servers/,
+  ],
   ['no such package', {'apt-cache': 'exit 100'}, /hold no package "linux-image-cloud-amd64"$/, /kernel = /],
   [
     'another kind of package',

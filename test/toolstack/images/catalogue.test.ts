@@ -137,6 +137,10 @@ t.test('a cache folder that cannot be', async t => {
   t.type(error, OperatorError)
   t.match(error?.message, /cannot write to the image cache ".*file.cache.images": a part of the path is not a folder/)
   t.match(error?.hint, /XDG_CACHE_HOME/)
+  if (existsSync('/proc/self')) {
+    const nowhere = await rejection(fetchImage('test', {cacheDir: '/proc/none/cache', recipes: [recipe('x')]}))
+    t.match(nowhere?.message, /cannot write to the image cache "\/proc\/none\/cache\/images"/)
+  }
   const full = recipe('x', () => {
     throw Object.assign(new Error('ENOSPC: no space left on device, write'), {code: 'ENOSPC', syscall: 'write'})
   })

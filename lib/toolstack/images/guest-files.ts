@@ -79,7 +79,8 @@ exec cttyhack sh -l
 const stop = `#!/bin/sh
 how=\${0##*/}
 : >/run/stopping
-echo "gastwirt: $how"
+# Started by the kernel it has no output of its own.
+echo "gastwirt: $how" >/dev/console
 trap '' HUP TERM
 kill -TERM -1
 usleep 200000

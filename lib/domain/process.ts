@@ -17,7 +17,14 @@ import {ConsoleHub} from '../control/console-hub.js'
 import type {DomainAction, DomainConfig} from '../control/domain-config.js'
 import {HostDirectory} from '../control/host-directory.js'
 import {domainTitle, type Launch} from '../control/launch.js'
-import {type DomainEnd, type DomainService, type DomainStatus, type ShutdownReason, type ShutdownRequest, shutdownReasons} from '../control/protocol.js'
+import {
+  type DomainEnd,
+  type DomainService,
+  type DomainStatus,
+  type ShutdownReason,
+  type ShutdownRequest,
+  shutdownReasons,
+} from '../control/protocol.js'
 import {serveControl} from '../control/socket.js'
 import {Control, consolePort, createMachine, setControl, startClocks, storePort} from '../hypervisor/create.js'
 import {EventChannels} from '../hypervisor/event-channels.js'
@@ -28,8 +35,8 @@ import type {BackendEnvironment} from '../pv/environment.js'
 import {XenstoreRing} from '../pv/xenstore-ring.js'
 import {type LinearMemory, linearMemory} from '../x86/memory.js'
 import {requestShutdown, sendSysrq} from '../xenstore/control.js'
-import {Domain0} from '../xenstore/domain0.js'
 import {createDomainTree, renameInTree} from '../xenstore/domain-tree.js'
+import {Domain0} from '../xenstore/domain0.js'
 import {XenstoreServer} from '../xenstore/server.js'
 import {buildDomain} from './builder.js'
 import {type KernelImage, readKernelImage} from './kernel-image.js'
@@ -97,11 +104,16 @@ export class DomainProcess implements DomainService {
       this.key = adopted.key
       this.domid = adopted.domid
       if (this.config.kernel === undefined) throw new OperatorError('neither kernel nor image given', {exitCode: 3})
-      const [kernelBytes, ramdisk] = await Promise.all([readInput('kernel', this.config.kernel), this.config.ramdisk === undefined ? undefined : readInput('ramdisk', this.config.ramdisk)])
+      const [kernelBytes, ramdisk] = await Promise.all([
+        readInput('kernel', this.config.kernel),
+        this.config.ramdisk === undefined ? undefined : readInput('ramdisk', this.config.ramdisk),
+      ])
       this.kernel = await readKernelImage(kernelBytes, this.config.kernel)
       this.ramdisk = ramdisk
       this.guest = this.build()
-      this.control = await serveControl(this.launch.record.socketPath, this, error => this.log(`bug: ${error instanceof Error ? error.stack : error}`))
+      this.control = await serveControl(this.launch.record.socketPath, this, error =>
+        this.log(`bug: ${error instanceof Error ? error.stack : error}`),
+      )
     } catch (error) {
       this.host.release(this.key)
       await this.launch.failed(error)
@@ -116,7 +128,10 @@ export class DomainProcess implements DomainService {
     const ramPages = config.memoryKb / 4
     const layout = layoutFor(ramPages, 1)
     if (layout.totalBytes > 2 ** 32 - 65536) {
-      throw new OperatorError(`memory = ${config.memoryKb / 1024} is more than a domain can have here (${Math.floor((2 ** 32 - layout.totalBytes + config.memoryKb * 1024) / 2 ** 20)} MiB)`, {exitCode: 3})
+      throw new OperatorError(
+        `memory = ${config.memoryKb / 1024} is more than a domain can have here (${Math.floor((2 ** 32 - layout.totalBytes + config.memoryKb * 1024) / 2 ** 20)} MiB)`,
+        {exitCode: 3},
+      )
     }
     const pages = layout.totalBytes / 65536
     const wasm = new WebAssembly.Memory({initial: pages, maximum: pages, shared: true})
@@ -195,7 +210,9 @@ export class DomainProcess implements DomainService {
       this.log(`bug in the vCPU thread: ${error.stack ?? error.message}`)
       void this.shutDown('crash', '')
     })
-    this.say(`Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, kernel ${this.kernel.name}`)
+    this.say(
+      `Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, kernel ${this.kernel.name}`,
+    )
     return {memory, layout, worker, console, store, dom0, startedMs: Date.now()}
   }
 
@@ -204,7 +221,8 @@ export class DomainProcess implements DomainService {
     if (message.kind === 'event') {
       if (message.port === consolePort) this.guest?.console.onEvent()
       else if (message.port === storePort) this.guest?.store.onEvent()
-    } else if (message.kind === 'shutdown') void this.shutDown(shutdownReasons[message.reason] ?? 'crash', message.registers)
+    } else if (message.kind === 'shutdown')
+      void this.shutDown(shutdownReasons[message.reason] ?? 'crash', message.registers)
     else if (message.kind === 'console') this.say(new TextDecoder().decode(message.bytes).trimEnd())
     else this.log(message.line)
   }
@@ -246,7 +264,14 @@ export class DomainProcess implements DomainService {
 
   private actionFor(reason: ShutdownReason): DomainAction {
     const {config} = this
-    return {poweroff: config.onPoweroff, reboot: config.onReboot, suspend: 'preserve' as const, crash: config.onCrash, watchdog: config.onWatchdog, soft_reset: config.onSoftReset}[reason]
+    return {
+      poweroff: config.onPoweroff,
+      reboot: config.onReboot,
+      suspend: 'preserve' as const,
+      crash: config.onCrash,
+      watchdog: config.onWatchdog,
+      soft_reset: config.onSoftReset,
+    }[reason]
   }
 
   /** The same domain once more, under a new domid. */
@@ -290,7 +315,8 @@ export class DomainProcess implements DomainService {
   private settle(until: 'shutdown' | 'death'): void {
     const {domid, reason} = this
     for (const waiter of this.waiters.splice(0)) {
-      if (until === 'death' || waiter.until === until) waiter.resolve({domid, ...(reason === undefined ? {} : {reason})})
+      if (until === 'death' || waiter.until === until)
+        waiter.resolve({domid, ...(reason === undefined ? {} : {reason})})
       else this.waiters.push(waiter)
     }
   }
@@ -344,7 +370,8 @@ export class DomainProcess implements DomainService {
 
   shutdown(request: ShutdownRequest): void {
     const {guest} = this
-    const feature = request === 'reboot' ? 'feature-reboot' : request === 'suspend' ? 'feature-suspend' : 'feature-poweroff'
+    const feature =
+      request === 'reboot' ? 'feature-reboot' : request === 'suspend' ? 'feature-suspend' : 'feature-poweroff'
     if (guest === undefined || guest.dom0.read(`/local/domain/${this.domid}/control/${feature}`) !== '1') {
       throw new OperatorError('the guest does not listen to control/shutdown', {exitCode: 10})
     }
@@ -379,7 +406,8 @@ export class DomainProcess implements DomainService {
   }
 
   wait(until: 'shutdown' | 'death'): Promise<DomainEnd> {
-    if (until === 'shutdown' && this.reason !== undefined) return Promise.resolve({domid: this.domid, reason: this.reason})
+    if (until === 'shutdown' && this.reason !== undefined)
+      return Promise.resolve({domid: this.domid, reason: this.reason})
     return new Promise(resolve => this.waiters.push({until, resolve}))
   }
 
@@ -393,7 +421,10 @@ async function readInput(what: string, path: string): Promise<Uint8Array> {
   try {
     return await readFile(path)
   } catch (cause) {
-    throw new OperatorError(`cannot read the ${what} "${path}": ${cause instanceof Error ? cause.message : cause}`, {exitCode: 3, cause})
+    throw new OperatorError(`cannot read the ${what} "${path}": ${cause instanceof Error ? cause.message : cause}`, {
+      exitCode: 3,
+      cause,
+    })
   }
 }
 

@@ -5,11 +5,11 @@
  * Source: the public headers; xen/arch/x86/pv.
  */
 import {Hypercall} from '../abi/xen.js'
+import type {LinearMemory} from '../x86/memory.js'
 import type {Fault, Outcome, Platform, PrivilegedInstruction} from '../x86/platform.js'
 import {Rflags} from '../x86/registers.js'
 import {Segment, state} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
-import type {LinearMemory} from '../x86/memory.js'
 import {EventChannels} from './event-channels.js'
 import type {Context, Host} from './hypercall/call.js'
 import {hypercall} from './hypercall/table.js'
@@ -17,8 +17,8 @@ import type {MachineLayout} from './layout.js'
 import {PageTables} from './page-tables.js'
 import {emulate, guestCpuid} from './privileged-ops.js'
 import {field, handlerAt, MachineRecord} from './record.js'
-import {bounce, returnToGuest} from './traps.js'
 import {fireTimers, nextDeadline, refreshTimeArea} from './time.js'
+import {bounce, returnToGuest} from './traps.js'
 
 /** Callback types. Source: public/callback.h. */
 const Callback = {event: 0, failsafe: 1, syscall: 2, sysenter: 5, syscall32: 7} as const
@@ -80,11 +80,16 @@ export class Hypervisor implements Platform {
     const {record} = this
     const rip = vcpu.rip
     if (record.u32('kernelMode') === 0) {
-      const handler = handlerAt(this.memory, 'callbacks', vcpu.u32('codeBits') === 64 ? Callback.syscall : Callback.syscall32)
+      const handler = handlerAt(
+        this.memory,
+        'callbacks',
+        vcpu.u32('codeBits') === 64 ? Callback.syscall : Callback.syscall32,
+      )
       if (handler === undefined) return {vector: 6}
       const cs = vcpu.u32('codeBits') === 64 ? 0xe033 : 0xe023
       const masks = (handler.flags & masksEvents.callback) !== 0
-      if (!bounce(vcpu, record, handler, masks, undefined, {rcx: rip, r11: vcpu.rflags, cs, rip})) this.crash(vcpu, 'bad kernel stack at a system call')
+      if (!bounce(vcpu, record, handler, masks, undefined, {rcx: rip, r11: vcpu.rflags, cs, rip}))
+        this.crash(vcpu, 'bad kernel stack at a system call')
       vcpu.setU64('rflags', vcpu.u64('rflags') & ~BigInt(Rflags.df))
       return undefined
     }
@@ -107,14 +112,16 @@ export class Hypervisor implements Platform {
     const handler = handlerAt(this.memory, 'callbacks', Callback.sysenter)
     if (handler === undefined || this.record.u32('kernelMode') !== 0) return {vector: 13, errorCode: 0}
     const masks = (handler.flags & masksEvents.callback) !== 0
-    if (!bounce(vcpu, this.record, handler, masks, undefined, {cs: 3, rip: 0n})) this.crash(vcpu, 'bad kernel stack at SYSENTER')
+    if (!bounce(vcpu, this.record, handler, masks, undefined, {cs: 3, rip: 0n}))
+      this.crash(vcpu, 'bad kernel stack at SYSENTER')
     return undefined
   }
 
   softwareInterrupt(vcpu: Vcpu, vector: number): Outcome {
     const handler = handlerAt(this.memory, 'traps', vector)
     const needed = this.record.u32('kernelMode') !== 0 ? 1 : 3
-    if (handler === undefined || (vector !== 3 && vector !== 4 && (handler.flags & 3) < needed)) return {vector: 13, errorCode: vector * 8 + 2}
+    if (handler === undefined || (vector !== 3 && vector !== 4 && (handler.flags & 3) < needed))
+      return {vector: 13, errorCode: vector * 8 + 2}
     this.enter(vcpu, vector, undefined)
     return undefined
   }
@@ -126,7 +133,11 @@ export class Hypervisor implements Platform {
 
   private enter(vcpu: Vcpu, vector: number, errorCode: number | undefined): void {
     const handler = handlerAt(this.memory, 'traps', vector)
-    if (handler === undefined) return this.crash(vcpu, `exception ${vector} (error code ${errorCode ?? 'none'}) at ${hex(vcpu.rip)} without a handler`)
+    if (handler === undefined)
+      return this.crash(
+        vcpu,
+        `exception ${vector} (error code ${errorCode ?? 'none'}) at ${hex(vcpu.rip)} without a handler`,
+      )
     const rip = vcpu.rip
     if (!bounce(vcpu, this.record, handler, (handler.flags & masksEvents.trap) !== 0, errorCode)) {
       this.crash(vcpu, `exception ${vector} at ${hex(rip)} found no stack`)
@@ -172,11 +183,17 @@ export class Hypervisor implements Platform {
     const mfn = Math.floor(machineAddress / 4096)
     if (!this.tables.isLevel1(mfn)) return false
     const {view, bytes} = this.memory
-    const entryAt = this.tables.address(mfn) + (machineAddress % 4096 & ~7)
+    const entryAt = this.tables.address(mfn) + ((machineAddress % 4096) & ~7)
     const merged = new DataView(new ArrayBuffer(8))
     merged.setBigUint64(0, view.getBigUint64(entryAt, true), true)
     for (let index = 0; index < size; index++) merged.setUint8((machineAddress & 7) + index, bytes[data + index])
-    return this.tables.update(mfn * 4096 + (machineAddress % 4096 & ~7), merged.getUint32(0, true), merged.getUint32(4, true)) === 0
+    return (
+      this.tables.update(
+        mfn * 4096 + ((machineAddress % 4096) & ~7),
+        merged.getUint32(0, true),
+        merged.getUint32(4, true),
+      ) === 0
+    )
   }
 
   frameAddress(mfn: number): number {

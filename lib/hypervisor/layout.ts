@@ -52,5 +52,20 @@ export function layoutFor(ramPages: number, vcpus: number): MachineLayout {
   const pins = codeEnd
   const ramBase = Math.ceil((pins + frames) / 65536) * 65536
   const totalBytes = Math.ceil((ramBase + frames * 4096) / 65536) * 65536
-  return {vcpus, ramPages, vcpuBase, codeStart, codeEnd, pins, ramBase, sharedInfo, grantFrames, m2p, m2pFrames, m2pTables, frames, totalBytes}
+  return {
+    vcpus,
+    ramPages,
+    vcpuBase,
+    codeStart,
+    codeEnd,
+    pins,
+    ramBase,
+    sharedInfo,
+    grantFrames,
+    m2p,
+    m2pFrames,
+    m2pTables,
+    frames,
+    totalBytes,
+  }
 }

@@ -85,7 +85,12 @@ export class PageTables {
     let table = Math.floor(this.record.f64('kernelRoot') / 4096)
     for (let level = 4; level > 1; level--) {
       const shift = 12 + 9 * (level - 1)
-      const index = shift >= 32 ? (high >>> (shift - 32)) & 511 : shift === 30 ? ((low >>> 30) | (high << 2)) & 511 : (low >>> shift) & 511
+      const index =
+        shift >= 32
+          ? (high >>> (shift - 32)) & 511
+          : shift === 30
+            ? ((low >>> 30) | (high << 2)) & 511
+            : (low >>> shift) & 511
       const at = this.address(table)
       if (at < 0) return -1
       const entry = this.memory.uint32[(at + index * 8) >>> 2]

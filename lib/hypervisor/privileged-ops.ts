@@ -33,14 +33,24 @@ const Msr = {
 const isCanonical = (value: bigint) => BigInt.asUintN(64, BigInt.asIntN(48, value)) === value
 
 /** Emulates one instruction for the guest kernel; RIP moves on when it did. */
-export function emulate(vcpu: Vcpu, record: MachineRecord, instruction: PrivilegedInstruction, setRoot: (machineAddress: number) => boolean): Outcome {
+export function emulate(
+  vcpu: Vcpu,
+  record: MachineRecord,
+  instruction: PrivilegedInstruction,
+  setRoot: (machineAddress: number) => boolean,
+): Outcome {
   if (record.u32('kernelMode') === 0) return generalProtection
   const outcome = perform(vcpu, record, instruction, setRoot)
   if (outcome === undefined) vcpu.rip = BigInt.asUintN(64, vcpu.rip + BigInt(instruction.length))
   return outcome
 }
 
-function perform(vcpu: Vcpu, record: MachineRecord, instruction: PrivilegedInstruction, setRoot: (machineAddress: number) => boolean): Outcome {
+function perform(
+  vcpu: Vcpu,
+  record: MachineRecord,
+  instruction: PrivilegedInstruction,
+  setRoot: (machineAddress: number) => boolean,
+): Outcome {
   const register = instruction.register ?? 0
   switch (instruction.name) {
     case 'rdmsr':
@@ -102,7 +112,13 @@ function readControl(vcpu: Vcpu, record: MachineRecord, number: number): bigint 
   return undefined
 }
 
-function writeControl(vcpu: Vcpu, record: MachineRecord, number: number, value: bigint, setRoot: (machineAddress: number) => boolean): Outcome {
+function writeControl(
+  vcpu: Vcpu,
+  record: MachineRecord,
+  number: number,
+  value: bigint,
+  setRoot: (machineAddress: number) => boolean,
+): Outcome {
   if (number === 0) {
     if ((value ^ vcpu.u64('cr0')) & ~8n) return generalProtection
     setTaskSwitched(vcpu, (value & 8n) !== 0n)
@@ -122,7 +138,14 @@ function writeControl(vcpu: Vcpu, record: MachineRecord, number: number, value: 
 function writeXcr0(vcpu: Vcpu): Outcome {
   // x87 and SSE are all there is, and x87 cannot be switched off.
   const value = vcpu.gprLow(0)
-  if ((vcpu.u32('cr4') & 0x40000) === 0 || vcpu.gprLow(1) !== 0 || vcpu.gprLow(2) !== 0 || (value & 1) === 0 || value > 3) return generalProtection
+  if (
+    (vcpu.u32('cr4') & 0x40000) === 0 ||
+    vcpu.gprLow(1) !== 0 ||
+    vcpu.gprLow(2) !== 0 ||
+    (value & 1) === 0 ||
+    value > 3
+  )
+    return generalProtection
   vcpu.setU64('xcr0', BigInt(value))
   return undefined
 }
@@ -199,7 +222,13 @@ function xenLeaf(leaf: number, subleaf: number): readonly [number, number, numbe
     case 2:
       return [1, 0x40000000, 1, 0]
     case 3:
-      return subleaf === 0 ? [6, 0, 1_000_000, 1] : subleaf === 1 ? [0, 0, 0x80000000, 1] : subleaf === 2 ? [1_000_000, 0, 0, 0] : [0, 0, 0, 0]
+      return subleaf === 0
+        ? [6, 0, 1_000_000, 1]
+        : subleaf === 1
+          ? [0, 0, 0x80000000, 1]
+          : subleaf === 2
+            ? [1_000_000, 0, 0, 0]
+            : [0, 0, 0, 0]
     case 5:
       return subleaf === 0 ? [0, 40, 0, 0] : [0, 0, 0, 0]
     default:

@@ -74,7 +74,13 @@ export function handlerAt(memory: LinearMemory, table: 'traps' | 'callbacks', in
   return {address: memory.uint64[at >> 3], flags: memory.uint32[(at + 8) >> 2]}
 }
 
-export function setHandler(memory: LinearMemory, table: 'traps' | 'callbacks', index: number, address: bigint, flags: number): void {
+export function setHandler(
+  memory: LinearMemory,
+  table: 'traps' | 'callbacks',
+  index: number,
+  address: bigint,
+  flags: number,
+): void {
   const at = field[table] + index * 16
   memory.uint64[at >> 3] = address
   memory.uint32[(at + 8) >> 2] = flags

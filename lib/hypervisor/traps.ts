@@ -33,7 +33,14 @@ export function toggleMode(vcpu: Vcpu, record: MachineRecord): void {
 }
 
 /** Enters the guest kernel at a handler. False: the frame could not be written, the domain cannot go on. */
-export function bounce(vcpu: Vcpu, record: MachineRecord, handler: Handler, masks: boolean, errorCode?: number, shown: Shown = {}): boolean {
+export function bounce(
+  vcpu: Vcpu,
+  record: MachineRecord,
+  handler: Handler,
+  masks: boolean,
+  errorCode?: number,
+  shown: Shown = {},
+): boolean {
   const fromUser = record.u32('kernelMode') === 0
   const {bytes, view} = vcpu.memory
   const info = record.u32('vcpuInfo')
@@ -49,7 +56,10 @@ export function bounce(vcpu: Vcpu, record: MachineRecord, handler: Handler, mask
   words.push(shown.rip ?? vcpu.rip, BigInt(cs) | (BigInt(mask) << 32n), rflags, rsp, BigInt(vcpu.selector(Segment.ss)))
   const start = BigInt.asUintN(64, top - BigInt(words.length * 8))
   const low = Number(start & 0xffffffffn)
-  const host = (low & 0xfff) + words.length * 8 <= 4096 ? vcpu.hostAddress(low, Number(BigInt.asIntN(32, start >> 32n)), 'write') : -1
+  const host =
+    (low & 0xfff) + words.length * 8 <= 4096
+      ? vcpu.hostAddress(low, Number(BigInt.asIntN(32, start >> 32n)), 'write')
+      : -1
   if (host >= 0 && !vcpu.code.hasCode((host & ~0xfff) >>> 0)) {
     for (const [index, word] of words.entries()) view.setBigUint64(host + index * 8, word, true)
   } else {

@@ -309,7 +309,9 @@ export class Module {
   /** Adds and exports a function and gives its index. */
   function(name: string, parameters: readonly WasmType[], results: readonly WasmType[], code: Code): number {
     return (
-      this.imports.length + this.functions.push({name, type: this.type(parameters, results), entry: code.entry(), hints: code.hints()}) - 1
+      this.imports.length +
+      this.functions.push({name, type: this.type(parameters, results), entry: code.entry(), hints: code.hints()}) -
+      1
     )
   }
 

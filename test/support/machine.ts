@@ -113,7 +113,10 @@ export function machine(options: {translateAfter?: number; cpl?: number; map?: r
 export const mappedFrames = 64
 
 /** Builds tables for just these pages (all below 1 GiB), in the frames after the identity map's. */
-function mapPages(map: readonly MappedPages[], entry: (frame: number, index: number, value: number, high?: number) => void): void {
+function mapPages(
+  map: readonly MappedPages[],
+  entry: (frame: number, index: number, value: number, high?: number) => void,
+): void {
   let nextTable = rootFrame + 8
   let nextFrame = mappedFrames
   const tables = new Map<number, number>()

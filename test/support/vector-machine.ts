@@ -2,7 +2,7 @@
  * Runs native test vectors on the machine of machine.ts: loads a vector's state, runs its code until INT3 or an exception, reads the
  * state back. The pages are those of vectors/state.ts.
  */
-import {Segment, state as cpu} from '../../lib/x86/state.js'
+import {state as cpu, Segment} from '../../lib/x86/state.js'
 import type {Group} from '../vectors/generator.js'
 import {address, dataBytes, memoryMap, offset, stackBytes, VectorState} from '../vectors/state.js'
 import {machine, mappedFrames} from './machine.js'

@@ -47,7 +47,10 @@ export function copyIn(context: Context, address: bigint, length: number): DataV
 
 /** Writes a view's bytes to guest memory. */
 export function copyOut(context: Context, address: bigint, view: DataView): boolean {
-  return context.vcpu.writeBytes(BigInt.asUintN(64, address), new Uint8Array(view.buffer, view.byteOffset, view.byteLength))
+  return context.vcpu.writeBytes(
+    BigInt.asUintN(64, address),
+    new Uint8Array(view.buffer, view.byteOffset, view.byteLength),
+  )
 }
 
 /** A view over `length` fresh bytes. */

@@ -109,7 +109,8 @@ export function grantTableOp(context: Context, args: Arguments): number {
           return 0
         }
         const list = new DataView(new ArrayBuffer(frames * 8))
-        for (let index = 0; index < frames; index++) list.setBigUint64(index * 8, BigInt(layout.grantFrames + index), true)
+        for (let index = 0; index < frames; index++)
+          list.setBigUint64(index * 8, BigInt(layout.grantFrames + index), true)
         if (frames > 0 && !copyOut(context, view.getBigUint64(16, true), list)) return -Errno.fault
         view.setInt16(8, 0, true)
         return 0

@@ -31,7 +31,11 @@ interface Reservation {
 function reservation(context: Context, address: bigint): Reservation | undefined {
   const view = copyIn(context, address, 32)
   if (view === undefined) return undefined
-  return {list: view.getBigUint64(0, true), extents: Number(view.getBigUint64(8, true) & 0xffffffffn), order: view.getUint32(16, true)}
+  return {
+    list: view.getBigUint64(0, true),
+    extents: Number(view.getBigUint64(8, true) & 0xffffffffn),
+    order: view.getUint32(16, true),
+  }
 }
 
 /** Gives frames back. Returns how many were taken. */
@@ -66,7 +70,8 @@ function populate(context: Context, args: Arguments, start: number): number {
   for (let index = start; index < request.extents; index++) {
     const entry = copyIn(context, request.list + BigInt(index * 8), 8)
     if (entry === undefined) return index
-    while (candidate < layout.ramPages && vcpu.memory.uint32[m2pAt(context, candidate) + 1] !== invalidEntry) candidate++
+    while (candidate < layout.ramPages && vcpu.memory.uint32[m2pAt(context, candidate) + 1] !== invalidEntry)
+      candidate++
     if (candidate >= layout.ramPages) return index
     const pfn = entry.getBigUint64(0, true)
     vcpu.memory.uint64[m2pAt(context, candidate) >> 1] = pfn

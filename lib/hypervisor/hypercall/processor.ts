@@ -51,7 +51,8 @@ export function setGdt(context: Context, args: Arguments): number {
       vcpu.memory.uint32[at + entry * 2 + 1] = checked
     }
   }
-  for (let index = frames; index < gdtFrameLimit; index++) vcpu.memory.uint32[(field.gdtFrames >> 2) + index] = 0xffffffff
+  for (let index = frames; index < gdtFrameLimit; index++)
+    vcpu.memory.uint32[(field.gdtFrames >> 2) + index] = 0xffffffff
   record.setU32('gdtEntries', entries)
   return 0
 }

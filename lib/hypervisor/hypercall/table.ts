@@ -8,7 +8,17 @@ import {type Arguments, type Context, copyIn, copyOut, fresh, type HypercallHand
 import {eventChannelOp, grantTableOp} from './events.js'
 import {memoryOp} from './memory.js'
 import {mmuextOp, mmuUpdate, updateVaMapping} from './mmu.js'
-import {callbackOp, fpuTaskswitch, getDebugreg, setDebugreg, setGdt, setSegmentBase, setTrapTable, stackSwitch, updateDescriptor} from './processor.js'
+import {
+  callbackOp,
+  fpuTaskswitch,
+  getDebugreg,
+  setDebugreg,
+  setGdt,
+  setSegmentBase,
+  setTrapTable,
+  stackSwitch,
+  updateDescriptor,
+} from './processor.js'
 import {schedOp, setTimerOp, vcpuOp} from './sched.js'
 import {consoleIo, physdevOp, vmAssist, xenVersion} from './version.js'
 

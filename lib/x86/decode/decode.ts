@@ -1,104 +1,14 @@
 /**
- * Bytes → decoded instruction, by tables derived from the forms.
- * (lead's stopgap)
+ * Bytes → decoded instruction: prefixes, opcode, the form that fits, ModRM and its operands, immediates. Everything a form says was taken
+ * apart beforehand (opcode-map.ts); what depends on the variant alone (operand list, variant) is made once and shared.
+ *
+ * Source: SDM vol. 2A chapter 2.
  */
 import type {Operand, Variant} from '../ir/builder.js'
-import type {Form, Instruction} from '../semantics/instruction.js'
+import type {Instruction} from '../semantics/instruction.js'
 import {state} from '../state.js'
 import type {DecodedInstruction, DecodeFailure} from './instruction-record.js'
-
-interface Parsed {
-  instruction: Instruction
-  form: Form
-  map: number
-  opcode: number
-  plusR: boolean
-  prefix: string | undefined
-  modrm: boolean
-  digit: number
-  fixedModrm: number
-  vex: boolean
-  memoryOnly: boolean
-  registerOnly: boolean
-  id: number
-  ops: OperandSpec[]
-  immBytes: string[]
-  usesAddress: boolean
-}
-interface OperandSpec {
-  letter: string
-  size: string
-  text: string
-}
-
-function parse(instruction: Instruction, form: Form, id: number): Parsed {
-  let tokens = form.encoding.split(' ')
-  let prefix: string | undefined
-  let vex = false
-  let map = 0
-  if (tokens[0].startsWith('VEX')) {
-    vex = true
-    const parts = tokens[0].split('.')
-    prefix = parts.find(p => ['NP', '66', 'F2', 'F3'].includes(p)) ?? 'NP'
-    map = parts.includes('0F38') ? 2 : parts.includes('0F3A') ? 3 : 1
-    tokens = tokens.slice(1)
-  } else {
-    if (['NP', '66', 'F2', 'F3'].includes(tokens[0]) && tokens.length > 1) prefix = tokens.shift()
-    if (tokens[0] === '0F') {
-      tokens.shift()
-      map = 1
-      if ((tokens[0] as string) === '38') {
-        tokens.shift()
-        map = 2
-      } else if ((tokens[0] as string) === '3A') {
-        tokens.shift()
-        map = 3
-      }
-    }
-  }
-  const first = tokens.shift()!
-  const plusR = first.endsWith('+r')
-  const opcode = Number.parseInt(first, 16)
-  let modrm = false
-  let digit = -1
-  let fixedModrm = -1
-  for (const token of tokens) {
-    if (token === '/r') modrm = true
-    else if (/^\/\d$/.test(token)) {
-      modrm = true
-      digit = Number(token[1])
-    } else if (/^[0-9A-F]{2}$/.test(token)) {
-      modrm = true
-      fixedModrm = Number.parseInt(token, 16)
-    }
-  }
-  const ops = form.operands.map(text => {
-    if (['AL', 'rAX', 'eAX', 'CL', 'DX', 'rDX', '1'].includes(text)) return {letter: 'fixed', size: '', text}
-    return {letter: text[0], size: text.slice(1), text}
-  })
-  const letters = ops.map(o => o.letter)
-  const memoryOnly = letters.includes('M')
-  const registerOnly = letters.some(l => 'RUN'.includes(l))
-  const implicitAddress = /^(LOOP|JRCXZ|XLAT|MASKMOV|MONITOR)/.test(instruction.mnemonic)
-  return {
-    instruction,
-    form,
-    map,
-    opcode,
-    plusR,
-    prefix,
-    modrm,
-    digit,
-    fixedModrm,
-    vex,
-    memoryOnly,
-    registerOnly,
-    id,
-    ops,
-    immBytes: [],
-    usesAddress: implicitAddress || letters.some(l => 'XYO'.includes(l)),
-  }
-}
+import {opcodeMap, type ParsedForm} from './opcode-map.js'
 
 interface Shared {
   variant: Variant
@@ -106,26 +16,9 @@ interface Shared {
   variantKey: number
 }
 
+/** The decoder for these instructions; those of features not offered are unknown to it. */
 export function createDecoder(instructions: readonly Instruction[], offered: (feature: string) => boolean) {
-  const tables: Parsed[][][] = [0, 1, 2, 3].map(() => Array.from({length: 256}, () => []))
-  let id = 0
-  for (const instruction of instructions) {
-    for (const form of instruction.forms) {
-      if (form.options.feature !== undefined && !offered(form.options.feature)) continue
-      const parsed = parse(instruction, form, id++)
-      for (let r = 0; r < (parsed.plusR ? 8 : 1); r++) tables[parsed.map][parsed.opcode + r].push(parsed)
-    }
-  }
-  const needsModrm = tables.map(table => table.map(list => list.some(p => p.modrm)))
-  // Prefixed forms first, so that a mandatory prefix wins over a plain form.
-  for (const table of tables)
-    for (const list of table)
-      list.sort(
-        (a, b) =>
-          Number(b.prefix !== undefined && b.prefix !== 'NP') - Number(a.prefix !== undefined && a.prefix !== 'NP') ||
-          Number(b.fixedModrm >= 0) - Number(a.fixedModrm >= 0) ||
-          Number(b.digit >= 0) - Number(a.digit >= 0),
-      )
+  const {tables, needsModrm} = opcodeMap(instructions, offered)
   const shared = new Map<number, Shared>()
   let nextKey = 1
 
@@ -216,17 +109,13 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
     }
     const mod = modrm >> 6
     const mandatory = vex ? prefixText! : rep === 0xf3 ? 'F3' : rep === 0xf2 ? 'F2' : p66 ? '66' : 'NP'
-    let found: Parsed | undefined
+    let found: ParsedForm | undefined
     for (const p of candidates) {
       const o = p.form.options
       if (p.vex !== vex) continue
       if (o.long !== undefined && (o.long === 'only') !== long) continue
-      if (p.prefix !== undefined) {
-        if (p.prefix !== mandatory && !(p.prefix === 'NP' && mandatory === '66' && false)) {
-          // 66 beside a mandatory F2/F3 is an operand-size prefix; a 66 form needs no F2/F3.
-          continue
-        }
-      }
+      // 66 beside a mandatory F2 or F3 is an operand-size prefix.
+      if (p.prefix !== undefined && p.prefix !== mandatory) continue
       if (p.modrm) {
         if (p.fixedModrm >= 0) {
           if (modrm !== p.fixedModrm) continue

@@ -14,38 +14,9 @@ import {state} from '../state.js'
 import type {Op, RegisterRef, Template, ValueId} from './op.js'
 import {finish} from './template.js'
 import type {MemoryOp, WasmType} from './types.js'
+import type {Operand, Value, Variant} from './value.js'
 
-/** A value of the description: its index, WebAssembly type, and guest width in bits. */
-export interface Value {
-  readonly id: ValueId
-  readonly type: WasmType
-  readonly bits: number
-}
-
-/** An operand as semantics see it. `bits` is its width; what it is stays with the builder. */
-export interface Operand {
-  readonly bits: number
-  readonly kind: 'register' | 'memory' | 'immediate' | 'fixed'
-  /** Register operands: which. */
-  readonly ref?: RegisterRef
-  /** Immediate operands given by the form itself ('1'), not by the instruction's bytes. */
-  readonly constant?: number
-  /** The register is an XMM or MMX register: a 32-bit write keeps the other bits. */
-  readonly vector?: boolean
-}
-
-/** What a form is recorded for. */
-export interface Variant {
-  /** Operand size in bits: 16, 32 or 64. */
-  readonly operandBits: number
-  readonly addressBits: number
-  /** 64 in long mode, else the code segment's size. */
-  readonly codeBits: number
-  readonly locked: boolean
-  readonly rep: 'none' | 'rep' | 'repne'
-  /** The immediate shift count is 0 after masking: no flag changes. */
-  readonly zeroCount?: boolean
-}
+export type {Operand, Value, Variant} from './value.js'
 
 const widthOp: Record<number, string> = {8: 'i32.and', 16: 'i32.and'}
 const maskOf: Record<number, number> = {8: 0xff, 16: 0xffff}
@@ -59,11 +30,10 @@ export class Builder {
 
   constructor(readonly variant: Variant) {}
 
-  /** Mode facts families ask for. */
+  /** Mode facts families ask for: 64-bit code, width of the stack pointer. */
   get long(): boolean {
     return this.variant.codeBits === 64
   }
-  /** Width of the stack pointer in bits. */
   get stackBits(): number {
     return this.variant.codeBits
   }
@@ -95,9 +65,7 @@ export class Builder {
   wasm(name: string, args: readonly Value[], options: {bits?: number; lanes?: readonly number[]} = {}): Value {
     const op = pureOps.get(name)
     if (!op || op.args.length !== args.length) throw new Error(`bug: ${name} with ${args.length} operands`)
-    args.forEach((arg, index) => {
-      if (arg.type !== op.args[index]) throw new Error(`bug: ${name} operand ${index} is ${arg.type}`)
-    })
+    if (args.some((arg, index) => arg.type !== op.args[index])) throw new Error(`bug: operands of ${name}`)
     const out = this.value(op.result, options.bits ?? {i32: 32, i64: 64, f32: 32, f64: 64, v128: 128}[op.result])
     const {lanes} = options
     this.ops.push({kind: 'pure', code: op.code, args: args.map(arg => arg.id), out: out.id, ...(lanes ? {lanes} : {})})
@@ -387,9 +355,7 @@ export class Builder {
   }
 
   /** Offset of the scratch area, for handing values to slow paths. */
-  get scratch(): number {
-    return state.scratch
-  }
+  readonly scratch = state.scratch
 
   // ---- flags ----
 

@@ -1,0 +1,128 @@
+/**
+ * Forms taken apart and put into dispatch tables: map (one byte, 0F, 0F38, 0F3A) and opcode byte → the forms that share them. Which of them
+ * it is depends on mandatory prefix, ModRM and mode, in the order of the list: forms with a mandatory prefix first, then those with a fixed
+ * ModRM byte, then those with a digit.
+ *
+ * Source: SDM vol. 2A 2.1, vol. 2D appendix A.
+ */
+import type {Form, Instruction} from '../semantics/instruction.js'
+
+/** One form, taken apart. */
+export interface ParsedForm {
+  instruction: Instruction
+  form: Form
+  map: number
+  opcode: number
+  plusR: boolean
+  prefix: string | undefined
+  modrm: boolean
+  digit: number
+  fixedModrm: number
+  vex: boolean
+  memoryOnly: boolean
+  registerOnly: boolean
+  id: number
+  ops: OperandSpec[]
+  usesAddress: boolean
+}
+/** One operand of a form: its letter, or `fixed`, and its size letters. */
+export interface OperandSpec {
+  letter: string
+  size: string
+  text: string
+}
+
+function parse(instruction: Instruction, form: Form, id: number): ParsedForm {
+  let tokens = form.encoding.split(' ')
+  let prefix: string | undefined
+  let vex = false
+  let map = 0
+  if (tokens[0].startsWith('VEX')) {
+    vex = true
+    const parts = tokens[0].split('.')
+    prefix = parts.find(p => ['NP', '66', 'F2', 'F3'].includes(p)) ?? 'NP'
+    map = parts.includes('0F38') ? 2 : parts.includes('0F3A') ? 3 : 1
+    tokens = tokens.slice(1)
+  } else {
+    if (['NP', '66', 'F2', 'F3'].includes(tokens[0]) && tokens.length > 1) prefix = tokens.shift()
+    if (tokens[0] === '0F') {
+      tokens.shift()
+      map = 1
+      if ((tokens[0] as string) === '38') {
+        tokens.shift()
+        map = 2
+      } else if ((tokens[0] as string) === '3A') {
+        tokens.shift()
+        map = 3
+      }
+    }
+  }
+  const first = tokens.shift()!
+  const plusR = first.endsWith('+r')
+  const opcode = Number.parseInt(first, 16)
+  let modrm = false
+  let digit = -1
+  let fixedModrm = -1
+  for (const token of tokens) {
+    if (token === '/r') modrm = true
+    else if (/^\/\d$/.test(token)) {
+      modrm = true
+      digit = Number(token[1])
+    } else if (/^[0-9A-F]{2}$/.test(token)) {
+      modrm = true
+      fixedModrm = Number.parseInt(token, 16)
+    }
+  }
+  const ops = form.operands.map(text => {
+    if (['AL', 'rAX', 'eAX', 'CL', 'DX', 'rDX', '1'].includes(text)) return {letter: 'fixed', size: '', text}
+    return {letter: text[0], size: text.slice(1), text}
+  })
+  const letters = ops.map(o => o.letter)
+  const memoryOnly = letters.includes('M')
+  const registerOnly = letters.some(l => 'RUN'.includes(l))
+  const implicitAddress = /^(LOOP|JRCXZ|XLAT|MASKMOV|MONITOR)/.test(instruction.mnemonic)
+  return {
+    instruction,
+    form,
+    map,
+    opcode,
+    plusR,
+    prefix,
+    modrm,
+    digit,
+    fixedModrm,
+    vex,
+    memoryOnly,
+    registerOnly,
+    id,
+    ops,
+    usesAddress: implicitAddress || letters.some(l => 'XYO'.includes(l)),
+  }
+}
+
+/** The dispatch tables of every offered form; a byte needs a ModRM when one of its forms does. */
+export function opcodeMap(
+  instructions: readonly Instruction[],
+  offered: (feature: string) => boolean,
+): {tables: ParsedForm[][][]; needsModrm: boolean[][]} {
+  const tables: ParsedForm[][][] = [0, 1, 2, 3].map(() => Array.from({length: 256}, () => []))
+  let id = 0
+  for (const instruction of instructions) {
+    for (const form of instruction.forms) {
+      if (form.options.feature !== undefined && !offered(form.options.feature)) continue
+      const parsed = parse(instruction, form, id++)
+      for (let r = 0; r < (parsed.plusR ? 8 : 1); r++) tables[parsed.map][parsed.opcode + r].push(parsed)
+    }
+  }
+  const needsModrm = tables.map(table => table.map(list => list.some(p => p.modrm)))
+  // Prefixed forms first, so that a mandatory prefix wins over a plain form.
+  for (const table of tables)
+    for (const list of table)
+      list.sort(
+        (a, b) =>
+          Number(b.prefix !== undefined && b.prefix !== 'NP') - Number(a.prefix !== undefined && a.prefix !== 'NP') ||
+          Number(b.fixedModrm >= 0) - Number(a.fixedModrm >= 0) ||
+          Number(b.digit >= 0) - Number(a.digit >= 0),
+      )
+  return {tables, needsModrm}
+}

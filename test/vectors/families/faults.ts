@@ -87,32 +87,30 @@ function memoryFaults(generator: Generator): void {
           0,
         )
         const float = opcode[0] >= 0xd8 && opcode[0] <= 0xdf
-        generator.add(
-          generator.form(
-            `${name} ${where}`,
-            name.startsWith('DIV') || name.startsWith('MUL') ? multiplyFlags : [],
-            float ? floatStatus : [],
-          ),
-          {
-            bits,
-            code,
-            dataAddress: address.edgeWindow,
-            patches: [...(usesStack ? pinStack(bits) : []), ...pinRegister(base, target, bits)],
-            kinds: {
-              data: Values.integer,
-              xmm: Values.integer,
-              stack: Values.integer,
-              x87: float ? Values.extended : Values.fixed,
-            },
-            count: 6,
+        generator.add(generator.form(`${name} ${where}`, undefinedAfter(name), float ? floatStatus : []), {
+          bits,
+          code,
+          dataAddress: address.edgeWindow,
+          patches: [...(usesStack ? pinStack(bits) : []), ...pinRegister(base, target, bits)],
+          kinds: {
+            data: Values.integer,
+            xmm: Values.integer,
+            stack: Values.integer,
+            x87: float ? Values.extended : Values.fixed,
           },
-        )
+          count: 6,
+        })
       }
     }
   }
 }
 
-const multiplyFlags = ['CF', 'PF', 'AF', 'ZF', 'SF', 'OF']
+/** Status flags undefined where the access succeeds: a read-only page may be read, a small operand may end before the edge. */
+function undefinedAfter(name: string): string[] {
+  if (name.startsWith('SHL')) return ['AF']
+  return name.startsWith('DIV') || name.startsWith('MUL') ? ['CF', 'PF', 'AF', 'ZF', 'SF', 'OF'] : []
+}
+
 const floatStatus = ['C0', 'C1', 'C2', 'C3']
 
 function misaligned(generator: Generator): void {

@@ -123,7 +123,7 @@ function farTransfers(generator: Generator): void {
       generator.add(generator.form('JMP Mp'), {
         bits,
         code: jump,
-        patches: pointer,
+        patches: [...pinStack(bits), ...pointer],
         kinds: {data: Values.integer},
         count: 3,
       })

@@ -10,7 +10,7 @@
 const features: Record<string, {leaf: number; register: 0 | 1 | 2 | 3; bit: number}> = {
   fpu: {leaf: 1, register: 3, bit: 0}, de: {leaf: 1, register: 3, bit: 2}, tsc: {leaf: 1, register: 3, bit: 4}, msr: {leaf: 1, register: 3, bit: 5},
   pae: {leaf: 1, register: 3, bit: 6}, cx8: {leaf: 1, register: 3, bit: 8}, apic: {leaf: 1, register: 3, bit: 9}, sep: {leaf: 1, register: 3, bit: 11},
-  cmov: {leaf: 1, register: 3, bit: 15}, pat: {leaf: 1, register: 3, bit: 16}, clflush: {leaf: 1, register: 3, bit: 19}, mmx: {leaf: 1, register: 3, bit: 23},
+  cmov: {leaf: 1, register: 3, bit: 15}, pat: {leaf: 1, register: 3, bit: 16}, clflush: {leaf: 1, register: 3, bit: 19},
   fxsr: {leaf: 1, register: 3, bit: 24}, sse: {leaf: 1, register: 3, bit: 25}, sse2: {leaf: 1, register: 3, bit: 26},
  cx16: {leaf: 1, register: 2, bit: 13},
  movbe: {leaf: 1, register: 2, bit: 22}, popcnt: {leaf: 1, register: 2, bit: 23},

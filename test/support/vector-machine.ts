@@ -2,6 +2,7 @@
  * Runs native test vectors on the machine of machine.ts: loads a vector's state, runs its code until INT3 or an exception, reads the
  * state back. The pages are those of vectors/state.ts.
  */
+import {loadLegacyImage, storeLegacyImage} from '../../lib/x86/float/x87-state.js'
 import {state as cpu, Segment} from '../../lib/x86/state.js'
 import type {Group} from '../vectors/generator.js'
 import {address, dataBytes, memoryMap, offset, stackBytes, VectorState} from '../vectors/state.js'
@@ -78,7 +79,17 @@ export class VectorMachine {
     return actual
   }
 
-  private loadX87(_input: VectorState): void {}
+  private loadX87(input: VectorState): void {
+    const {vcpu, memory} = this.machine
+    memory.bytes.set(input.fxsave, vcpu.base + cpu.image)
+    loadLegacyImage(memory.view, vcpu.base + cpu.x87, vcpu.base + cpu.image, true)
+  }
 
-  private saveX87(_actual: VectorState): void {}
+  private saveX87(actual: VectorState): void {
+    const {vcpu, memory} = this.machine
+    const image = vcpu.base + cpu.image
+    storeLegacyImage(memory.view, vcpu.base + cpu.x87, image, true)
+    actual.fxsave.set(memory.bytes.subarray(image, image + 24))
+    actual.fxsave.set(memory.bytes.subarray(image + 32, image + 160), 32)
+  }
 }

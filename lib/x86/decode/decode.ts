@@ -100,7 +100,6 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
       }
     }
     const candidates = tables[map][opcode]
-    if (candidates.length === 0) return 'undefined'
     let modrm = 0
     const hasModrm = needsModrm[map][opcode]
     if (hasModrm) {
@@ -116,6 +115,8 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
       if (o.long !== undefined && (o.long === 'only') !== long) continue
       // 66 beside a mandatory F2 or F3 is an operand-size prefix.
       if (p.prefix !== undefined && p.prefix !== mandatory) continue
+      // Behind 0F38 and 0F3A, F2 and F3 always choose another instruction.
+      if (p.prefix === undefined && map >= 2 && rep !== 0) continue
       if (p.modrm) {
         if (p.fixedModrm >= 0) {
           if (modrm !== p.fixedModrm) continue
@@ -276,6 +277,8 @@ export function createDecoder(instructions: readonly Instruction[], offered: (fe
           slots[slotCount++] = state.x87 + 16 * (modrm & 7)
           break
         case 'S':
+          // There are six segment registers; CS cannot be loaded.
+          if (((modrm >> 3) & 7) > 5) return 'undefined'
           slots[slotCount++] = state.selector + 2 * ((modrm >> 3) & 7)
           break
         case 'C':

@@ -224,6 +224,14 @@ function approximate(mnemonic: string, opcode: string, compute: (s: Builder, val
   )
 }
 
+/** Numbers below the normal range become zeros of their sign, as the approximations treat them. */
+function flush(s: Builder, value: Value): Value {
+  const held = s.hold(value)
+  const word = (bits: number) => s.wasm('i32x4.splat', [s.constant(32, bits)])
+  const normal = s.wasm('i32x4.ne', [s.wasm('v128.and', [held, word(0x7f800000)]), word(0)])
+  return s.wasm('v128.and', [held, s.wasm('v128.or', [normal, word(0x80000000 | 0)])])
+}
+
 const one = Uint8Array.from([0, 0, 0x80, 0x3f, 0, 0, 0x80, 0x3f, 0, 0, 0x80, 0x3f, 0, 0, 0x80, 0x3f])
 
 export const sseArithmetic: Instruction[] = [
@@ -255,6 +263,8 @@ export const sseArithmetic: Instruction[] = [
   toInteger('CVTSD2SI', 'F2', '2D', 'sd', 'doubleToInt32', 'doubleToInt64'),
   toInteger('CVTTSS2SI', 'F3', '2C', 'ss', 'singleTruncateInt32', 'singleTruncateInt64'),
   toInteger('CVTTSD2SI', 'F2', '2C', 'sd', 'doubleTruncateInt32', 'doubleTruncateInt64'),
-  ...approximate('RCP', '53', (s, value) => s.wasm('f32x4.div', [s.vector(one), value])),
-  ...approximate('RSQRT', '52', (s, value) => s.wasm('f32x4.div', [s.vector(one), s.wasm('f32x4.sqrt', [value])])),
+  ...approximate('RCP', '53', (s, value) => flush(s, s.wasm('f32x4.div', [s.vector(one), flush(s, value)]))),
+  ...approximate('RSQRT', '52', (s, value) =>
+    s.wasm('f32x4.div', [s.vector(one), s.wasm('f32x4.sqrt', [flush(s, value)])]),
+  ),
 ]

@@ -237,6 +237,19 @@ const transfers: Instruction[] = [
   define('PEXTRW', [form('66 0F C5 /r', 'Gy', 'Ux', 'Ib', sse2)], (s, target, source, index) => {
     s.write(target, s.resize(extractByIndex(s, s.read(source), index, 8, 'i16x8.extract_lane_u'), target.bits))
   }),
+  define('MASKMOVDQU', [form('66 0F F7 /r', 'Vx', 'Ux', sse2)], (s, source, mask) => {
+    // Only the chosen bytes are touched, so that the others may lie in a page that is not there.
+    const {addressBits} = s.variant
+    const value = s.hold(s.read(source))
+    const chosen = s.hold(s.wasm('i8x16.bitmask', [s.read(mask)]))
+    const base = s.hold(s.add(s.zeroExtend(s.gpr('rdi', addressBits), 64), s.address()))
+    for (let index = 0; index < 16; index++) {
+      s.if(s.and(chosen, s.constant(32, 1 << index)), () => {
+        const byte = s.wasm('i8x16.extract_lane_u', [value], {bits: 8, lanes: [index]})
+        s.store(8, s.add(base, s.constant(64, index)), byte)
+      })
+    }
+  }),
   signs('MOVMSKPS', 'NP 0F 50 /r', 'i32x4.bitmask'),
   signs('MOVMSKPD', '66 0F 50 /r', 'i64x2.bitmask'),
   signs('PMOVMSKB', '66 0F D7 /r', 'i8x16.bitmask'),

@@ -97,7 +97,10 @@ function x87(vcpu: Vcpu, at: number): number {
 
 /** Faults now if a store of `bytes` bytes would. */
 function canWrite(vcpu: Vcpu, linear: bigint, bytes: number): boolean {
-  for (const at of [linear, BigInt.asUintN(64, linear + BigInt(bytes - 1))]) {
+  const last = BigInt.asUintN(64, linear + BigInt(bytes - 1))
+  // An operand that crosses faults at its second page; an environment image is probed at its last byte.
+  const second = bytes > 16 ? last : last & ~0xfffn
+  for (const at of [linear, last >> 12n === linear >> 12n ? linear : second]) {
     const low = Number(at & 0xffffffffn) | 0
     if (vcpu.access.modify(low, Number(BigInt.asIntN(32, at >> 32n)), 1) === 0) return false
   }
@@ -116,13 +119,16 @@ function emms(vcpu: Vcpu): number {
 
 const mxcsrMask = 0xffff
 
+/** 64-bit code sees 16 XMM registers, other code 8. */
+const vectorBytes = (vcpu: Vcpu): number => (vcpu.u32('codeBits') === 64 ? 256 : 128)
+
 function saveLegacy(vcpu: Vcpu, at: number, x87Part: boolean, ssePart: boolean): number {
   const {view, bytes} = vcpu.memory
   const image = imageOf(vcpu)
   if (x87Part) storeLegacyImage(view, vcpu.base + state.x87, image, hasPrefix(vcpu, at, 'rexW'))
   view.setUint32(image + 24, vcpu.u32('mxcsr'), true)
   view.setUint32(image + 28, mxcsrMask, true)
-  if (ssePart) bytes.copyWithin(image + 160, vcpu.base + state.xmm, vcpu.base + state.xmm + 256)
+  if (ssePart) bytes.copyWithin(image + 160, vcpu.base + state.xmm, vcpu.base + state.xmm + vectorBytes(vcpu))
   return image
 }
 
@@ -130,7 +136,7 @@ function restoreLegacy(vcpu: Vcpu, at: number, x87Part: boolean, ssePart: boolea
   const {view, bytes} = vcpu.memory
   const image = imageOf(vcpu)
   if (x87Part) loadLegacyImage(view, vcpu.base + state.x87, image, hasPrefix(vcpu, at, 'rexW'))
-  if (ssePart) bytes.copyWithin(vcpu.base + state.xmm, image + 160, image + 416)
+  if (ssePart) bytes.copyWithin(vcpu.base + state.xmm, image + 160, image + 160 + vectorBytes(vcpu))
 }
 
 function fxsave(vcpu: Vcpu, at: number): number {
@@ -138,7 +144,7 @@ function fxsave(vcpu: Vcpu, at: number): number {
   if ((linear & 15n) !== 0n) return raise(vcpu, 13, 0)
   // Bytes 416 to 511 belong to software: what was there stays.
   saveLegacy(vcpu, at, true, true)
-  return putImage(vcpu, linear, 416) ? next : exit
+  return putImage(vcpu, linear, 160 + vectorBytes(vcpu)) ? next : exit
 }
 
 function fxrstor(vcpu: Vcpu, at: number): number {
@@ -166,7 +172,7 @@ function xsave(vcpu: Vcpu, at: number): number {
   if (kept !== undefined) view.setUint32(image + 24, kept, true)
   view.setUint32(image + 512, (view.getUint32(image + 512, true) & ~mask) | mask, true)
   // Software's bytes 464 to 511 are not touched, the header only in XSTATE_BV.
-  return putImage(vcpu, linear, 416) && putImage(vcpu, linear + 512n, 8, image + 512) ? next : exit
+  return putImage(vcpu, linear, 160 + vectorBytes(vcpu)) && putImage(vcpu, linear + 512n, 8, image + 512) ? next : exit
 }
 
 /** XRSTOR, standard form. Source: SDM vol. 1 13.8. */
@@ -186,9 +192,12 @@ function xrstor(vcpu: Vcpu, at: number): number {
   const mxcsr = view.getUint32(image + 24, true)
   if (mask & 2 && mxcsr & ~mxcsrMask) return raise(vcpu, 13, 0)
   restoreLegacy(vcpu, at, (mask & present & 1) !== 0, (mask & present & 2) !== 0)
-  if (mask & 1 && !(present & 1)) initialise(view, vcpu.base + state.x87)
+  if (mask & 1 && !(present & 1)) {
+    initialise(view, vcpu.base + state.x87)
+    bytes.fill(0, vcpu.base + state.x87, vcpu.base + state.x87 + 128)
+  }
   if (mask & 2) {
-    if (!(present & 2)) bytes.fill(0, vcpu.base + state.xmm, vcpu.base + state.xmm + 256)
+    if (!(present & 2)) bytes.fill(0, vcpu.base + state.xmm, vcpu.base + state.xmm + vectorBytes(vcpu))
     vcpu.setU32('mxcsr', mxcsr)
   }
   return next

@@ -111,6 +111,8 @@ export function loadCode(vcpu: Vcpu, selector: number): Outcome {
   setCache(vcpu, Segment.cs, (selector & 0xfffc) | cpl, low, high)
   if (vcpu.u32('codeBits') !== bits) {
     vcpu.setU32('codeBits', bits)
+    // The upper half of RSP does not survive the way into 32-bit code.
+    if (bits !== 64) vcpu.setGpr(4, vcpu.gpr(4) & 0xffffffffn)
     vcpu.tlb.flushJumps()
   }
   return undefined
@@ -286,7 +288,7 @@ export const segmentPaths: Record<string, SlowPath> = {
   'far-return': farReturn,
   iret,
   // System types: LDT 2, TSS 9 and 11, call gates 12 (LAR only).
-  lar: look(0x1a04, (_low, high) => high & 0x00f0ff00),
+  lar: look(0x1a04, (_low, high) => high & 0x00ffff00),
   lsl: look(0x0a04, limitOf),
   verr: verify(false),
   verw: verify(true),

@@ -381,7 +381,7 @@ export class Engine {
         }
         if (target.translation !== 0) return
         target.translation = word
-        this.link(target)
+        this.vcpu.tlb.upgrade(low, block.mode & 1, target.head, word)
       },
     }
   }

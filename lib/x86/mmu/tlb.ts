@@ -52,6 +52,14 @@ export class Tlb {
     this.linkedPages.add(low >>> 12)
   }
 
+  /** Gives a block that is linked its translation; one that is not (another address space runs) is left to the next look-up. */
+  upgrade(low: number, mmuMode: number, head: number, translation: number): void {
+    const {uint32} = this.memory
+    const cache = mmuMode === 0 ? jumpCache.supervisor : jumpCache.user
+    const at = (this.base + cache + jumpIndex(low) * jumpCache.entryBytes) >>> 2
+    if (uint32[at] === low && uint32[at + 2] === head) uint32[at + 3] = translation
+  }
+
   /** Forgets every translation. */
   flush(): void {
     const {uint32} = this.memory

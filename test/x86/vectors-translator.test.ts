@@ -5,6 +5,9 @@ import t from 'tap'
 import {checkVectors, reportFindings} from '../support/vector-check.js'
 import {vectorFamilies, vectors} from '../support/vectors.js'
 
+// Thousands of WebAssembly modules: slow machines need minutes.
+t.setTimeout(280_000)
+
 for (const family of vectorFamilies()) {
   t.test(family, async t => {
     const findings = checkVectors(vectors(family), 'translator')

@@ -59,7 +59,7 @@ export class EventChannels {
 
   /** The port a VIRQ is bound to, or 0. */
   portOfVirq(virq: number): number {
-    for (let port = 1; port < 256; port++) {
+    for (let port = 1; port < portCount; port++) {
       if (this.kind(port) === PortKind.virq && this.virqOf(port) === virq) return port
     }
     return 0
@@ -67,6 +67,15 @@ export class EventChannels {
 
   isPending(port: number): boolean {
     return ((this.memory.int32[(this.shared + pendingOffset + (port >> 5) * 4) >> 2] >>> (port & 31)) & 1) !== 0
+  }
+
+  /** True when one of the ports that sched_op poll waits for is pending. */
+  polledPortIsPending(): boolean {
+    const count = this.memory.uint32[field.pollCount >> 2]
+    for (let index = 0; index < count; index++) {
+      if (this.isPending(this.memory.view.getUint16(field.pollPorts + index * 2, true))) return true
+    }
+    return false
   }
 
   /** Raises a port of the guest: sets it pending and, unless it is masked or was pending, asks for an upcall. */

@@ -17,7 +17,7 @@ import type {MachineLayout} from './layout.js'
 import {PageTables} from './page-tables.js'
 import {emulate, guestCpuid} from './privileged-ops.js'
 import {field, handlerAt, MachineRecord} from './record.js'
-import {fireTimers, nextDeadline, refreshTimeArea} from './time.js'
+import {endPoll, fireTimers, nextDeadline, refreshTimeArea} from './time.js'
 import {bounce, returnToGuest} from './traps.js'
 
 /** Callback types. Source: public/callback.h. */
@@ -207,11 +207,12 @@ export class Hypervisor implements Platform {
   deliverPending(vcpu: Vcpu): void {
     const {record, events} = this
     fireTimers(record, events, this.host.now())
+    // A polled port wakes its vCPU even while events are masked.
+    if (record.u32('pollCount') > 0 && events.polledPortIsPending()) endPoll(record)
     if (this.isStopped() || !events.deliverable()) return
     const handler = handlerAt(this.memory, 'callbacks', Callback.event)
     if (handler === undefined) return
-    record.setU32('blocked', 0)
-    record.setF64('pollLimit', Number.POSITIVE_INFINITY)
+    endPoll(record)
     if (!bounce(vcpu, record, handler, true)) this.crash(vcpu, 'bad kernel stack at an event')
   }
 

@@ -26,6 +26,8 @@ export const field = {
   gdtFrames: 0x168, //       16 × u32
   iopl: 0x1a8, //            u32
   pollLimit: 0x1b0, //       f64  deadline of sched_op poll
+  pollCount: 0x290, //       u32  ports sched_op poll waits for
+  pollPorts: 0x294, //       128 × u16
   pausedNs: 0x1b8, //        f64  guest time is host time less this
   busyNs: 0x1c0, //          f64  time the vCPU has run
   control: 0x1c8, //         u32  atomic: Control, what the main thread wants

@@ -57,13 +57,17 @@ export function fireTimers(record: MachineRecord, events: EventChannels, now: nu
     record.setF64('nextPeriod', now + period)
     due = true
   }
-  if (record.f64('pollLimit') <= now) {
-    record.setF64('pollLimit', Number.POSITIVE_INFINITY)
-    record.setU32('blocked', 0)
-  }
+  if (record.f64('pollLimit') <= now) endPoll(record)
   if (!due) return
   const port = events.portOfVirq(virqTimer)
   if (port !== 0) events.raise(port)
+}
+
+/** sched_op poll is over. */
+export function endPoll(record: MachineRecord): void {
+  record.setF64('pollLimit', Number.POSITIVE_INFINITY)
+  record.setU32('pollCount', 0)
+  record.setU32('blocked', 0)
 }
 
 /** Keeps the second copy of the time record in step. */

@@ -3,7 +3,7 @@
  *
  * Source: public/event_channel.h, public/grant_table.h.
  */
-import {Errno, perVcpuVirqs, virqCount} from '../../abi/xen.js'
+import {domidSelf, Errno, perVcpuVirqs, virqCount} from '../../abi/xen.js'
 import {PortKind, portCount} from '../event-channels.js'
 import {maximumGrantFrames} from '../layout.js'
 import {type Arguments, type Context, copyIn, copyOut, low} from './call.js'
@@ -60,11 +60,12 @@ export function eventChannelOp(context: Context, args: Arguments): number {
         const kind = events.kind(port)
         view.setUint32(8, kind, true)
         view.setUint32(12, 0, true)
-        view.setUint32(16, kind === PortKind.virq ? events.virqOf(port) : 0, true)
+        view.setUint32(16, kind === PortKind.virq ? events.virqOf(port) : events.remoteOf(port), true)
         return 0
       })
     case 6: // EVTCHNOP_alloc_unbound
       return withRecord(context, args[1], 8, view => {
+        if (view.getUint16(0, true) !== domidSelf) return -Errno.perm
         const port = events.allocate(PortKind.unbound, 0, view.getUint16(2, true))
         if (port === 0) return -Errno.nospc
         view.setUint32(4, port, true)

@@ -42,13 +42,18 @@ export function setGdt(context: Context, args: Arguments): number {
     if (tables.address(mfn) < 0) return -Errno.inval
     mfns.push(mfn)
   }
-  for (const [index, mfn] of mfns.entries()) {
-    vcpu.memory.uint32[(field.gdtFrames >> 2) + index] = mfn
-    const at = tables.address(mfn) >>> 2
+  const {uint32} = vcpu.memory
+  const highHalves = (mfn: number) => (tables.address(mfn) >>> 2) + 1
+  for (const mfn of mfns) {
     for (let entry = 0; entry < 512; entry++) {
-      const checked = checkedDescriptor(vcpu.memory.uint32[at + entry * 2 + 1])
-      if (checked === undefined) return -Errno.inval
-      vcpu.memory.uint32[at + entry * 2 + 1] = checked
+      if (checkedDescriptor(uint32[highHalves(mfn) + entry * 2]) === undefined) return -Errno.inval
+    }
+  }
+  for (const [index, mfn] of mfns.entries()) {
+    uint32[(field.gdtFrames >> 2) + index] = mfn
+    for (let entry = 0; entry < 512; entry++) {
+      const at = highHalves(mfn) + entry * 2
+      uint32[at] = checkedDescriptor(uint32[at]) ?? 0
     }
   }
   for (let index = frames; index < gdtFrameLimit; index++)

@@ -5,6 +5,7 @@
  */
 import {Errno} from '../../abi/xen.js'
 import {state} from '../../x86/state.js'
+import {portCount} from '../event-channels.js'
 import {field} from '../record.js'
 import {refreshTimeArea, writeTimeInfo} from '../time.js'
 import {type Arguments, type Context, copyIn, low} from './call.js'
@@ -27,9 +28,10 @@ export function schedOp(context: Context, args: Arguments): number {
     case 2: {
       const reason = copyIn(context, args[1], 4)
       if (reason === undefined) return -Errno.fault
-      record.setU32('stopped', 1 + reason.getUint32(0, true))
+      // A reason is one byte to Xen; more would wrap around to "not stopped".
+      record.setU32('stopped', 1 + reason.getUint8(0))
       lookAround(context)
-      host.onShutdown(reason.getUint32(0, true))
+      host.onShutdown(reason.getUint8(0))
       return 0
     }
     case 3: {
@@ -43,8 +45,13 @@ export function schedOp(context: Context, args: Arguments): number {
       if (events.deliverable()) return 0
       for (let index = 0; index < count; index++) {
         const port = ports.getUint32(index * 4, true)
-        if (port >= 4096) return -Errno.inval
-        if (events.isPending(port)) return 0
+        if (port >= portCount) return -Errno.inval
+        vcpu.memory.view.setUint16(field.pollPorts + index * 2, port, true)
+      }
+      record.setU32('pollCount', count)
+      if (events.polledPortIsPending()) {
+        record.setU32('pollCount', 0)
+        return 0
       }
       const limit = Number(request.getBigUint64(16, true))
       record.setF64('pollLimit', limit === 0 ? Number.POSITIVE_INFINITY : limit)

@@ -141,10 +141,11 @@ export class Engine {
     high: number,
     page: number,
     first: boolean,
+    codeBits = this.vcpu.u32('codeBits'),
   ): (DecodedInstruction & {secondPage: number}) | undefined {
     const {vcpu} = this
     const {bytes} = vcpu.memory
-    const bits = vcpu.u32('codeBits') as 64 | 32 | 16
+    const bits = codeBits as 64 | 32 | 16
     const rip = (BigInt(high >>> 0) << 32n) | BigInt(low)
     const available = 4096 - (low & 0xfff)
     const start = page + (low & 0xfff)
@@ -340,7 +341,7 @@ export class Engine {
         const low = Number(rip & 0xffffffffn)
         const high = Number(BigInt.asIntN(32, rip >> 32n))
         if (high >>> 0 !== block.ripHigh || ((low ^ block.ripLow) & ~0xfff) !== 0) return undefined
-        const decoded = this.decodeAt(low, high, block.page, false)
+        const decoded = this.decodeAt(low, high, block.page, false, block.mode & ~1)
         return decoded === undefined ? undefined : {decoded, template: this.template(decoded)}
       },
       isEntry: (block, rip) =>

@@ -18,7 +18,7 @@ export const x87Instructions: Instruction[] = [
     slow(`X87 ${opcode}`, 'x87', form(`${opcode} /r`, 'Ed', x87)),
   ),
   slow('FWAIT', 'fwait', form('9B', x87)),
-  slow('EMMS', 'emms', form('NP 0F 77', {feature: 'mmx'})),
+  slow('EMMS', 'emms', form('NP 0F 77', x87)),
   slow('FXSAVE', 'fxsave', form('NP 0F AE /0', 'M', fxsr)),
   slow('FXRSTOR', 'fxrstor', form('NP 0F AE /1', 'M', fxsr)),
   slow('LDMXCSR', 'ldmxcsr', form('NP 0F AE /2', 'Md', {feature: 'sse'})),

@@ -5,6 +5,7 @@
  * Source: the public headers; xen/arch/x86/pv.
  */
 import {Hypercall} from '../abi/xen.js'
+import {bug} from '../base/errors.js'
 import type {LinearMemory} from '../x86/memory.js'
 import type {Fault, Outcome, Platform, PrivilegedInstruction} from '../x86/platform.js'
 import {Rflags} from '../x86/registers.js'
@@ -146,9 +147,7 @@ export class Hypervisor implements Platform {
 
   privileged(vcpu: Vcpu, instruction: PrivilegedInstruction): Outcome {
     return emulate(vcpu, this.record, instruction, address => {
-      const mfn = address / 4096
-      if (this.tables.prepareRoot(mfn) < 0) return false
-      this.record.setF64('kernelRoot', address)
+      if (!this.tables.setRoot('kernelRoot', address / 4096)) return false
       vcpu.flushTlb()
       return true
     })
@@ -238,13 +237,14 @@ export class Hypervisor implements Platform {
     vcpu.setGpr(6, entry.rsi)
     record.setU32('kernelMode', 1)
     record.setU64('kernelSp', entry.rsp)
-    record.setF64('kernelRoot', entry.level4 * 4096)
+    record.setF64('kernelRoot', -1)
     record.setF64('userRoot', -1)
     record.setF64('timer', Number.POSITIVE_INFINITY)
     record.setF64('pollLimit', Number.POSITIVE_INFINITY)
     record.setF64('periodNs', 10_000_000)
     record.setF64('nextPeriod', this.host.now() + 10_000_000)
-    this.tables.pin(entry.level4, 4)
+    if (this.tables.pin(entry.level4, 4) < 0 || !this.tables.setRoot('kernelRoot', entry.level4))
+      bug('the builder made page tables that break the rules')
     refreshTimeArea(vcpu, record)
   }
 }

@@ -5,6 +5,7 @@
  *   0x10000     vCPU areas, vcpuAreaBytes each
  *   …           decoded code: a cache, never saved
  *   pins        which frames are pinned page tables
+ *   frameTypes  what each RAM frame is in use as (frame-types.ts)
  *   ramBase     machine frames: RAM from MFN 0, then Xen's own: shared_info, grant frames, M2P and the tables that map it
  */
 import {vcpuAreaBytes} from '../x86/state.js'
@@ -21,6 +22,8 @@ export interface MachineLayout {
   readonly codeEnd: number
   /** One byte per frame: the level it is pinned at as a page table, 0 for none. */
   readonly pins: number
+  /** One 32-bit word per RAM frame. */
+  readonly frameTypes: number
   readonly ramBase: number
   readonly sharedInfo: number
   readonly grantFrames: number
@@ -50,7 +53,8 @@ export function layoutFor(ramPages: number, vcpus: number): MachineLayout {
   const m2pTables = m2p + m2pFrames
   const frames = m2pTables + 2 + Math.ceil(m2pFrames / entriesPerTable)
   const pins = codeEnd
-  const ramBase = Math.ceil((pins + frames) / 65536) * 65536
+  const frameTypes = Math.ceil((pins + frames) / 4096) * 4096
+  const ramBase = Math.ceil((frameTypes + ramPages * 4) / 65536) * 65536
   const totalBytes = Math.ceil((ramBase + frames * 4096) / 65536) * 65536
   return {
     vcpus,
@@ -59,6 +63,7 @@ export function layoutFor(ramPages: number, vcpus: number): MachineLayout {
     codeStart,
     codeEnd,
     pins,
+    frameTypes,
     ramBase,
     sharedInfo,
     grantFrames,

@@ -50,7 +50,8 @@ function decrease(context: Context, args: Arguments, start: number): number {
     const mfn = Number(entry.getBigUint64(0, true) & 0xfffffffffn)
     if (mfn >= layout.ramPages) return index
     const at = m2pAt(context, mfn)
-    if (vcpu.memory.uint32[at + 1] === invalidEntry) return index
+    // A frame that is mapped writable or is a table must be let go first.
+    if (vcpu.memory.uint32[at + 1] === invalidEntry || tables.types.typeOf(mfn) !== 0) return index
     vcpu.memory.uint32[at] = invalidEntry
     vcpu.memory.uint32[at + 1] = invalidEntry
     const address = tables.address(mfn)

@@ -98,9 +98,7 @@ export function mmuextOp(context: Context, args: Arguments): number {
       case 4:
         return tables.unpin(mfn)
       case 5: {
-        const result = tables.prepareRoot(mfn)
-        if (result < 0) return result
-        record.setF64('kernelRoot', mfn * 4096)
+        if (!tables.setRoot('kernelRoot', mfn)) return -Errno.inval
         vcpu.setU64('cr3', BigInt(mfn * 4096))
         vcpu.flushTlb()
         return 0
@@ -126,14 +124,13 @@ export function mmuextOp(context: Context, args: Arguments): number {
         return 0
       }
       case 15: {
-        if (mfn !== 0 && tables.prepareRoot(mfn) < 0) return -Errno.inval
-        record.setF64('userRoot', mfn === 0 ? -1 : mfn * 4096)
+        if (!tables.setRoot('userRoot', mfn === 0 ? -1 : mfn)) return -Errno.inval
         vcpu.flushTlb()
         return 0
       }
       case 16: // CLEAR_PAGE
       case 17: {
-        const target = tables.address(mfn)
+        const target = tables.plainAddress(mfn)
         const source = tables.address(Number(entry.getBigUint64(16, true) & 0xfffffffffn))
         if (target < 0 || (command === 17 && source < 0)) return -Errno.inval
         if (command === 16) vcpu.memory.bytes.fill(0, target, target + 4096)

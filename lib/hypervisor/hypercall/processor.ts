@@ -5,6 +5,7 @@
  */
 import {Errno} from '../../abi/xen.js'
 import {Segment} from '../../x86/state.js'
+import {FrameType} from '../frame-types.js'
 import {setTaskSwitched} from '../privileged-ops.js'
 import {clearTraps, field, setHandler} from '../record.js'
 import {type Arguments, type Context, copyIn, isCanonical, low} from './call.js'
@@ -27,10 +28,11 @@ export function setTrapTable({vcpu, ...context}: Context, args: Arguments): numb
 }
 
 const gdtFrameLimit = 14
+const noFrame = 0xffffffff
 const reservedSelectors = 7168
 
 export function setGdt(context: Context, args: Arguments): number {
-  const {record, tables, vcpu} = context
+  const {record, tables, vcpu, layout} = context
   const entries = low(args[1])
   if (entries > reservedSelectors) return -Errno.inval
   const frames = Math.ceil(entries / 512)
@@ -39,7 +41,7 @@ export function setGdt(context: Context, args: Arguments): number {
   const mfns: number[] = []
   for (let index = 0; index < frames; index++) {
     const mfn = Number(list.getBigUint64(index * 8, true) & 0xfffffffffn)
-    if (tables.address(mfn) < 0) return -Errno.inval
+    if (mfn >= layout.ramPages) return -Errno.inval
     mfns.push(mfn)
   }
   const {uint32} = vcpu.memory
@@ -50,14 +52,22 @@ export function setGdt(context: Context, args: Arguments): number {
     }
   }
   for (const [index, mfn] of mfns.entries()) {
+    if (tables.types.take(mfn, FrameType.descriptors) === 0) continue
+    for (const taken of mfns.slice(0, index)) tables.types.release(taken)
+    return -Errno.inval
+  }
+  for (let index = 0; index < gdtFrameLimit; index++) {
+    const old = uint32[(field.gdtFrames >> 2) + index]
+    if (old !== noFrame) tables.types.release(old)
+  }
+  for (const [index, mfn] of mfns.entries()) {
     uint32[(field.gdtFrames >> 2) + index] = mfn
     for (let entry = 0; entry < 512; entry++) {
       const at = highHalves(mfn) + entry * 2
       uint32[at] = checkedDescriptor(uint32[at]) ?? 0
     }
   }
-  for (let index = frames; index < gdtFrameLimit; index++)
-    vcpu.memory.uint32[(field.gdtFrames >> 2) + index] = 0xffffffff
+  for (let index = frames; index < gdtFrameLimit; index++) vcpu.memory.uint32[(field.gdtFrames >> 2) + index] = noFrame
   record.setU32('gdtEntries', entries)
   return 0
 }
@@ -71,7 +81,8 @@ function checkedDescriptor(high: number): number | undefined {
 
 export function updateDescriptor({vcpu, tables}: Context, args: Arguments): number {
   const [address, value] = args
-  const frame = tables.address(Number(address >> 12n))
+  const mfn = Number(address >> 12n)
+  const frame = tables.types.typeOf(mfn) === FrameType.descriptors ? tables.address(mfn) : tables.plainAddress(mfn)
   if (frame < 0 || (address & 7n) !== 0n) return -Errno.inval
   const checked = checkedDescriptor(Number((value >> 32n) & 0xffffffffn))
   if (checked === undefined) return -Errno.inval

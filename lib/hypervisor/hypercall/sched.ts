@@ -6,6 +6,7 @@
 import {Errno} from '../../abi/xen.js'
 import {state} from '../../x86/state.js'
 import {portCount} from '../event-channels.js'
+import {FrameType} from '../frame-types.js'
 import {field} from '../record.js'
 import {refreshTimeArea, writeTimeInfo} from '../time.js'
 import {type Arguments, type Context, copyIn, low} from './call.js'
@@ -127,9 +128,11 @@ export function vcpuOp(context: Context, args: Arguments): number {
       const place = copyIn(context, args[2], 16)
       if (place === undefined) return -Errno.fault
       const offset = place.getUint32(8, true)
-      const frame = tables.address(Number(place.getBigUint64(0, true) & 0xfffffffffn))
-      if (frame < 0) return -Errno.inval
+      const mfn = Number(place.getBigUint64(0, true) & 0xfffffffffn)
       if (offset & 7 || offset > 4096 - 64) return -Errno.inval
+      // Held as writable for good: the frame can then never become a page table.
+      if (tables.types.take(mfn, FrameType.writable) < 0) return -Errno.inval
+      const frame = tables.address(mfn)
       const {memory} = vcpu
       const old = record.u32('vcpuInfo')
       memory.bytes.copyWithin(frame + offset, old, old + 64)

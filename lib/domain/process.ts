@@ -43,7 +43,7 @@ import {type KernelImage, readKernelImage} from './kernel-image.js'
 import type {WorkerMessage, WorkerStart} from './vcpu-worker.js'
 
 /** Executions of a basic block before it is translated. */
-const translateAfter = 30
+const translateAfter = 150
 /** Console output shown in the log of a crash. */
 const crashTailBytes = 4096
 const dmesgLimit = 16 << 10

@@ -6,9 +6,10 @@
 import type {Outcome, PrivilegedInstruction} from '../x86/platform.js'
 import {Segment} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
-import type {MachineRecord} from './record.js'
+import {field, type MachineRecord} from './record.js'
 
 const generalProtection: Outcome = {vector: 13, errorCode: 0}
+const invalidOpcode: Outcome = {vector: 6}
 /** CR4 as shown: PAE MCE OSFXSR OSXMMEXCPT. */
 const fixedCr4 = 0x660
 /** TSD, DE, OSXSAVE. */
@@ -66,10 +67,12 @@ function perform(
     case 'mov-to-cr':
       return writeControl(vcpu, record, instruction.special ?? 0, vcpu.gpr(register), setRoot)
     case 'mov-from-dr':
-      vcpu.setGpr(register, vcpu.memory.uint64[(debugAt + (instruction.special ?? 0) * 8) >> 3])
+      if ((instruction.special ?? 0) > 7) return invalidOpcode
+      vcpu.setGpr(register, vcpu.memory.uint64[(field.debug + (instruction.special ?? 0) * 8) >> 3])
       return undefined
     case 'mov-to-dr':
-      vcpu.memory.uint64[(debugAt + (instruction.special ?? 0) * 8) >> 3] = vcpu.gpr(register)
+      if ((instruction.special ?? 0) > 7) return invalidOpcode
+      vcpu.memory.uint64[(field.debug + (instruction.special ?? 0) * 8) >> 3] = vcpu.gpr(register)
       return undefined
     case 'clts':
       setTaskSwitched(vcpu, false)
@@ -94,8 +97,6 @@ function perform(
       return generalProtection
   }
 }
-
-const debugAt = 0x1d0
 
 /** CR0.TS; code that touches the FPU is looked at again. */
 export function setTaskSwitched(vcpu: Vcpu, on: boolean): void {

@@ -31,6 +31,7 @@ export const field = {
   pausedNs: 0x1b8, //        f64  guest time is host time less this
   busyNs: 0x1c0, //          f64  time the vCPU has run
   control: 0x1c8, //         u32  atomic: Control, what the main thread wants
+  emergencyBytes: 0x1cc, //  u32  bytes console_io has written so far
   debug: 0x1d0, //           8 × u64
   callbacks: 0x210, //       8 × (u64 address, u32 flags, u32 set): by callback type
   traps: 0x400, //           256 × (u64 address, u32 flags, u32 set)

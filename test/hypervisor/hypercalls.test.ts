@@ -238,3 +238,30 @@ t.test('grant tables: version 1, up to 64 frames', async t => {
   guest.view.setUint32(0, 2, true)
   t.ok(guest.call(Hypercall.grantTableOp, 8, guest.at, 1) < 0, 'version 2 is not offered')
 })
+
+t.test('console_io prints, but not without end', async t => {
+  const guest = guestWithWords()
+  const text = 'early words\n'
+  guest.vcpu.writeBytes(guest.at, Buffer.from(text))
+  t.equal(guest.call(Hypercall.consoleIo, 0, text.length, guest.at), text.length)
+  t.same(guest.console, [text])
+  t.equal(guest.call(Hypercall.consoleIo, 1, 1, guest.at), -Errno.perm, 'reading')
+  t.equal(guest.call(Hypercall.consoleIo, 0, 10, 0), -Errno.fault)
+  for (let turn = 0; turn < 1000; turn++) t.equal(guest.call(Hypercall.consoleIo, 0, 4096, guest.at), 4096)
+  t.ok(guest.console.join('').length <= 1 << 20)
+})
+
+t.test('there are eight debug registers', async t => {
+  const guest = pvMachine()
+  const {vcpu, hypervisor} = guest
+  const move = (name: 'mov-to-dr' | 'mov-from-dr', special: number) =>
+    hypervisor.privileged(vcpu, {name, length: 3, register: 3, special})
+  vcpu.setGpr(3, 0x1234n)
+  t.equal(move('mov-to-dr', 7), undefined)
+  t.same(move('mov-to-dr', 8), {vector: 6})
+  t.same(move('mov-from-dr', 15), {vector: 6})
+  vcpu.setGpr(3, 0n)
+  t.equal(move('mov-from-dr', 7), undefined)
+  t.equal(vcpu.gpr(3), 0x1234n)
+  t.equal(guest.call(Hypercall.setDebugreg, 8, 0), -Errno.inval)
+})

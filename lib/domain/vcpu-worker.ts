@@ -55,6 +55,7 @@ const vcpu: Vcpu = new Vcpu({
   id: 0,
   platform: hypervisor,
   recordArea: {start: layout.codeStart, end: layout.codeEnd},
+  frames: {base: layout.ramBase, count: layout.frames},
   random: bytes => {
     getRandomValues(bytes)
   },

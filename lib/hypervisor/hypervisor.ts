@@ -195,14 +195,6 @@ export class Hypervisor implements Platform {
     )
   }
 
-  frameAddress(mfn: number): number {
-    return this.tables.address(mfn)
-  }
-
-  pageTableRoot(_vcpu: Vcpu, mmuMode: number): number {
-    return this.record.f64(mmuMode === 1 ? 'userRoot' : 'kernelRoot')
-  }
-
   deliverPending(vcpu: Vcpu): void {
     const {record, events} = this
     fireTimers(record, events, this.host.now())

@@ -6,6 +6,7 @@
  */
 import {Errno} from '../abi/xen.js'
 import type {LinearMemory} from '../x86/memory.js'
+import {state} from '../x86/state.js'
 import {FrameType, FrameTypes, xenSlots} from './frame-types.js'
 import type {MachineLayout} from './layout.js'
 import type {MachineRecord} from './record.js'
@@ -72,6 +73,8 @@ export class PageTables {
     if (mfn >= 0 && this.types.take(mfn, FrameType.level4) < 0) return false
     const old = this.record.f64(which)
     this.record.setF64(which, mfn < 0 ? -1 : mfn * 4096)
+    const root = this.layout.vcpuBase + state.root + (which === 'userRoot' ? 4 : 0)
+    this.memory.uint32[root >>> 2] = mfn
     if (old >= 0) this.types.release(Math.floor(old / 4096))
     return true
   }

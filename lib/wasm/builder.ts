@@ -219,6 +219,11 @@ export class Code extends Bytes {
     this.unsigned(type)
     this.byte(0)
   }
+  /** Copies bytes: target, source, length. */
+  memoryCopy(): void {
+    this.byte(0xfc)
+    this.append(new Uint8Array([10, 0, 0]))
+  }
   drop(): void {
     this.byte(0x1a)
   }

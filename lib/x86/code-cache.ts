@@ -5,6 +5,7 @@
  */
 import {blockHead} from './core.js'
 import {recordBytes} from './decode/record.js'
+import type {LinearMemory} from './memory.js'
 
 export interface Block {
   readonly ripLow: number
@@ -20,8 +21,16 @@ export interface Block {
   /** Byte offset of the first instruction in linear memory. */
   readonly start: number
   readonly usesFpu: boolean
-  /** Function-table index of its translation, 0 while there is none. */
-  translation: number
+}
+
+/** Who must know when code comes and goes. */
+export interface CodeWatcher {
+  /** A block went away: jump caches must forget it. */
+  dropped(block: Block): void
+  /** All blocks went away. */
+  cleared(): void
+  /** A page gets its first block: nobody may store to it unseen. */
+  firstCode(page: number): void
 }
 
 export class CodeCache {
@@ -30,19 +39,19 @@ export class CodeCache {
   private readonly heads = new Map<number, Block>()
   /** One byte per page of linear memory: it holds decoded code. */
   private readonly codePages: Uint8Array
+  private readonly view: DataView
   private next: number
 
   constructor(
-    memoryBytes: number,
-    private readonly view: DataView,
+    memory: LinearMemory,
+    codePages: number,
     private readonly areaStart: number,
     private readonly areaEnd: number,
-    /** Called when blocks went away: jump caches must forget them. */
-    private readonly onDrop: () => void,
-    /** Called when a page gets its first block: nobody may store to it unseen. */
-    private readonly onFirstCode: (page: number) => void,
+    private readonly watcher: CodeWatcher,
   ) {
-    this.codePages = new Uint8Array(memoryBytes / 4096)
+    this.view = memory.view
+    this.codePages = memory.bytes.subarray(codePages, codePages + (memory.bytes.length >>> 12))
+    this.codePages.fill(0)
     this.next = areaStart
   }
 
@@ -71,6 +80,7 @@ export class CodeCache {
   add(block: Block, countdown: number): void {
     this.view.setInt32(block.head + blockHead.countdown, countdown, true)
     this.view.setUint32(block.head + blockHead.page, block.page, true)
+    this.setTranslation(block, 0)
     const list = this.blocks.get(block.start)
     if (list) list.push(block)
     else this.blocks.set(block.start, [block])
@@ -85,9 +95,18 @@ export class CodeCache {
       set = new Set()
       this.pages.set(page, set)
       this.codePages[page >>> 12] = 1
-      this.onFirstCode(page)
+      this.watcher.firstCode(page)
     }
     set.add(block)
+  }
+
+  /** The word of a block's translation, 0 while there is none. */
+  translation(block: Block): number {
+    return this.view.getUint32(block.head + blockHead.translation, true)
+  }
+
+  setTranslation(block: Block, word: number): void {
+    this.view.setUint32(block.head + blockHead.translation, word, true)
   }
 
   /** The block whose head is at an address, while it is current. */
@@ -106,6 +125,7 @@ export class CodeCache {
     if (owned === undefined) return
     for (const block of owned) {
       this.heads.delete(block.head)
+      this.watcher.dropped(block)
       const list = this.blocks.get(block.start)
       if (list) {
         const rest = list.filter(other => other !== block)
@@ -119,7 +139,6 @@ export class CodeCache {
     }
     this.pages.delete(page)
     this.codePages[page >>> 12] = 0
-    this.onDrop()
   }
 
   clear(): void {
@@ -128,6 +147,6 @@ export class CodeCache {
     this.pages.clear()
     this.codePages.fill(0)
     this.next = this.areaStart
-    this.onDrop()
+    this.watcher.cleared()
   }
 }

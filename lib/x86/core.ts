@@ -2,41 +2,54 @@
  * The core module: the dispatcher that runs blocks, and the functions that compute conditions from lazy flags. Written by hand in
  * WebAssembly, because every guest instruction passes here or near here.
  *
- * Dispatcher: look RIP up in the jump cache of the current MMU mode; run the translation if there is one, else the records, one handler
- * after the other; go on until something asks to return to the run loop. A block's head (48 bytes before its first record):
+ * Dispatcher: find where RIP lies (fetch TLB), what is decoded there (jump cache); run the translation if there is one, else the records, one
+ * handler after the other; go on until something asks to return to the run loop. A block's head (48 bytes before its first record):
  *
  *   0  i32  countdown to translation      4  u32  byte offset of the page it lies in
+ *   8  u32  translation: function-table slot | entry number << 16, 0 none
  */
 import {Code, Module} from '../wasm/builder.js'
 import {record, recordBytes} from './decode/record.js'
 import {FlagKind} from './flags.js'
-import {ExitReason, jumpCache, state} from './state.js'
+import {AccessKind, addRefill} from './mmu/refill.js'
+import {ExitReason, jumpCache, state, tlb} from './state.js'
 
 /** The block head's fields. */
-export const blockHead = {countdown: 0, page: 4} as const
+export const blockHead = {countdown: 0, page: 4, translation: 8} as const
 
 /** Names of the condition functions, in condition-code order. */
 export const conditionNames = Array.from({length: 16}, (_, code) => `condition${code}`)
 
-/** The module; exports `run() → void` and condition0 … condition15 `() → i32`. Imports memory, table `handlers`, global `cpu`. */
+/**
+ * The module; exports `run() → void`, condition0 … condition15 and statusFlags `() → i32`, and what refill.ts adds. Imports memory, table
+ * `handlers`, global `cpu`, and the functions for misses that are not simple.
+ */
 export function coreModule(pages: number): Uint8Array<ArrayBuffer> {
   const module = new Module(pages)
   module.importTable('handlers')
   const cpu = module.importGlobal('cpu', 'i32')
+  const fault = (name: string) => module.import(name, ['i32', 'i32', 'i32'], ['i32'])
+  const misses = {
+    faultRead: fault('faultRead'),
+    faultModify: fault('faultModify'),
+    faultWrite: fault('faultWrite'),
+  }
   const handlerType = module.type(['i32'], ['i32'])
-  for (let code = 0; code < 16; code++) module.function(conditionNames[code], [], ['i32'], condition(code, cpu))
-  module.function('statusFlags', [], ['i32'], statusFlags(cpu))
-  module.function('run', [], [], dispatcher(cpu, handlerType))
+  const conditions = conditionNames.map((name, code) => module.function(name, [], ['i32'], condition(code, cpu)))
+  module.function('statusFlags', [], ['i32'], statusFlags(cpu, conditions))
+  const refill = addRefill(module, cpu, misses)
+  module.function('run', [], [], dispatcher(cpu, handlerType, refill))
   return module.bytes()
 }
 
-function dispatcher(cpuGlobal: number, handlerType: number): Code {
+function dispatcher(cpuGlobal: number, handlerType: number, refill: number): Code {
   const code = new Code()
   const cpu = code.local('i32')
   const entry = code.local('i32')
   const at = code.local('i32')
   const status = code.local('i32')
   const budget = code.local('i32')
+  const mode = code.local('i32')
   const rip = code.local('i64')
   const leave = (reason: number) => {
     code.localGet(cpu)
@@ -64,13 +77,55 @@ function dispatcher(cpuGlobal: number, handlerType: number): Code {
   code.if()
   leave(ExitReason.preempt)
   code.end()
-  // entry = cpu + cache of this mode + ((low ^ low >> 12) & 4095) * 16
+  // Where RIP lies: the fetch TLB's entry of this mode, refilled when it is another page's.
   code.localGet(cpu)
   code.memory('i64.load', state.rip)
-  code.localTee(rip)
+  code.localSet(rip)
+  code.localGet(cpu)
+  code.localGet(cpu)
+  code.memory('i32.load', state.mmuMode)
+  code.localTee(mode)
+  code.i32Const(tlb.kinds * tlb.tableBytes)
+  code.op('i32.mul')
+  code.op('i32.add')
+  code.localGet(rip)
   code.op('i32.wrap_i64')
+  code.i32Const(8)
+  code.op('i32.shr_u')
+  code.i32Const((tlb.entries - 1) * tlb.entryBytes)
+  code.op('i32.and')
+  code.op('i32.add')
   code.localTee(entry)
+  code.memory('i64.load', tlb.start + AccessKind.fetch * tlb.tableBytes)
+  code.localGet(rip)
+  code.i64Const(-4096)
+  code.op('i64.and')
+  code.op('i64.eq')
+  code.if('i32')
   code.localGet(entry)
+  code.memory('i32.load', tlb.start + AccessKind.fetch * tlb.tableBytes + 8)
+  code.localGet(rip)
+  code.op('i32.wrap_i64')
+  code.op('i32.add')
+  code.else()
+  code.localGet(rip)
+  code.i32Const(AccessKind.fetch)
+  code.call(refill)
+  code.localTee(at)
+  code.op('i32.eqz')
+  code.if()
+  leave(ExitReason.lookup)
+  code.end()
+  code.localGet(at)
+  code.localGet(rip)
+  code.op('i32.wrap_i64')
+  code.i32Const(0xfff)
+  code.op('i32.and')
+  code.op('i32.add')
+  code.end()
+  code.localTee(at)
+  // The jump cache's entry of that place must be for this RIP, page and mode.
+  code.localGet(at)
   code.i32Const(12)
   code.op('i32.shr_u')
   code.op('i32.xor')
@@ -79,28 +134,37 @@ function dispatcher(cpuGlobal: number, handlerType: number): Code {
   code.i32Const(4)
   code.op('i32.shl')
   code.localGet(cpu)
-  code.memory('i32.load', state.mmuMode)
-  code.i32Const(16)
-  code.op('i32.shl')
-  code.op('i32.add')
-  code.localGet(cpu)
   code.op('i32.add')
   code.localTee(entry)
-  code.memory('i64.load', jumpCache.supervisor)
+  code.memory('i64.load', jumpCache.start)
   code.localGet(rip)
   code.op('i64.ne')
+  code.localGet(entry)
+  code.memory('i32.load', jumpCache.start + 8)
+  code.localGet(at)
+  code.i32Const(-4096)
+  code.op('i32.and')
+  code.localGet(mode)
+  code.op('i32.or')
+  code.localGet(cpu)
+  code.memory('i32.load', state.codeBits)
+  code.op('i32.or')
+  code.op('i32.ne')
+  code.op('i32.or')
   code.if()
   leave(ExitReason.lookup)
   code.end()
   // A translation? Its word is table slot | entry number << 16.
   code.localGet(entry)
-  code.memory('i32.load', jumpCache.supervisor + 12)
+  code.memory('i32.load', jumpCache.start + 12)
   code.localTee(at)
+  code.memory('i32.load', blockHead.translation)
+  code.localTee(entry)
   code.if()
-  code.localGet(at)
+  code.localGet(entry)
   code.i32Const(16)
   code.op('i32.shr_u')
-  code.localGet(at)
+  code.localGet(entry)
   code.i32Const(0xffff)
   code.op('i32.and')
   code.callIndirect(handlerType)
@@ -110,9 +174,7 @@ function dispatcher(cpuGlobal: number, handlerType: number): Code {
   code.return()
   code.end()
   // Records. The head counts down to translation.
-  code.localGet(entry)
-  code.memory('i32.load', jumpCache.supervisor + 8)
-  code.localTee(at)
+  code.localGet(at)
   code.localGet(at)
   code.memory('i32.load', blockHead.countdown)
   code.i32Const(1)
@@ -152,7 +214,7 @@ function dispatcher(cpuGlobal: number, handlerType: number): Code {
 }
 
 /** All six status flags as RFLAGS bits; the conditions are functions 0 to 15 of this module. */
-function statusFlags(cpuGlobal: number): Code {
+function statusFlags(cpuGlobal: number, conditions: readonly number[]): Code {
   const code = new Code()
   const cpu = code.local('i32')
   const kind = code.local('i32')
@@ -175,7 +237,7 @@ function statusFlags(cpuGlobal: number): Code {
     [8, 7],
     [10, 2],
   ]) {
-    code.call(conditionCode)
+    code.call(conditions[conditionCode])
     code.i32Const(bit)
     code.op('i32.shl')
   }

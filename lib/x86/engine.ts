@@ -25,20 +25,24 @@ import type {Vcpu} from './vcpu.js'
 const maximumInstructions = 40
 const maximumHandlers = 65_536
 
-/** Imports every generated module may ask for: name → [parameters, results]. */
-const coreSignatures: Record<string, [WasmType[], WasmType[]]> = {
+/** Functions in TypeScript that generated modules may import: name → [parameters, results]. */
+const slowSignatures: Record<string, [WasmType[], WasmType[]]> = {
   raise: [['i32', 'i32'], []],
-  slowRead: [['i32', 'i32', 'i32'], ['i32']],
-  slowModify: [['i32', 'i32', 'i32'], ['i32']],
-  slowWrite: [['i32', 'i32', 'i32'], ['i32']],
   commit: [['i32'], ['i32']],
   retry: [[], []],
   system: [['i32', 'i32'], ['i32']],
+}
+
+/** The same for what the core module exports. */
+const coreExports: Record<string, [WasmType[], WasmType[]]> = {
+  slowRead: [['i64', 'i32'], ['i32']],
+  slowModify: [['i64', 'i32'], ['i32']],
+  slowWrite: [['i64', 'i32'], ['i32']],
   statusFlags: [[], ['i32']],
   ...Object.fromEntries(conditionNames.map(name => [name, [[], ['i32']]])),
 }
 
-const signatures: Record<string, [WasmType[], WasmType[]]> = {...coreSignatures, ...helperSignatures}
+const signatures: Record<string, [WasmType[], WasmType[]]> = {...slowSignatures, ...coreExports, ...helperSignatures}
 
 const decode = createDecoder(instructions, offered)
 
@@ -66,24 +70,23 @@ export class Engine {
   ) {
     const {memory, base, tlb} = vcpu
     this.pages = memory.bytes.length / 65536
-    this.aloneHead = area.start
+    const codePages = area.start
+    this.aloneHead = codePages + (memory.bytes.length >>> 12)
+    vcpu.setU32('codePages', codePages)
     this.compiler = new Compiler(this.compilerHost())
-    this.code = new CodeCache(
-      memory.bytes.length,
-      memory.view,
-      area.start + recordBytes * 4,
-      area.end,
-      () => tlb.flushJumps(),
-      page => tlb.denyStores(page),
-    )
+    this.code = new CodeCache(memory, codePages, this.aloneHead + recordBytes * 4, area.end, {
+      dropped: block => tlb.unlink(block.start, block.head),
+      cleared: () => tlb.flushJumps(),
+      firstCode: page => tlb.denyStores(page),
+    })
     this.imports = {
       memory: memory.wasm,
       handlers: this.table,
       cpu: new WebAssembly.Global({value: 'i32', mutable: false}, base),
       raise: (vector: number, errorCode: number) => vcpu.access.raise(vector, errorCode),
-      slowRead: (low: number, high: number, bytes: number) => vcpu.access.read(low, high, bytes),
-      slowModify: (low: number, high: number, bytes: number) => vcpu.access.modify(low, high, bytes),
-      slowWrite: (low: number, high: number, bytes: number) => vcpu.access.write(low, high, bytes),
+      faultRead: (low: number, high: number, bytes: number) => vcpu.access.read(low, high, bytes),
+      faultModify: (low: number, high: number, bytes: number) => vcpu.access.modify(low, high, bytes),
+      faultWrite: (low: number, high: number, bytes: number) => vcpu.access.write(low, high, bytes),
       commit: (bytes: number) => vcpu.access.commit(bytes),
       retry: () => vcpu.setU32('exitReason', ExitReason.system),
       system: (record: number, number: number) => slowPaths[number](vcpu, record),
@@ -92,7 +95,7 @@ export class Engine {
     const core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(this.pages)), {
       env: this.imports as WebAssembly.ModuleImports,
     })
-    for (const name of [...conditionNames, 'statusFlags']) this.imports[name] = core.exports[name]
+    for (const name of Object.keys(coreExports)) this.imports[name] = core.exports[name]
     this.runCore = core.exports.run as () => void
     this.table.set(1, this.instantiate([['end', endOfBlock()]]).end)
   }
@@ -126,7 +129,8 @@ export class Engine {
   }
 
   private link(block: Block): void {
-    this.vcpu.tlb.link(block.ripLow, block.ripHigh, block.mode & 1, block.head, block.translation)
+    const {start, ripLow, ripHigh, page, mode, head, secondPage} = block
+    this.vcpu.tlb.link(start, ripLow, ripHigh, page | mode, head, secondPage !== 0)
   }
 
   /** Byte offset of the page after RIP's, or -1. */
@@ -192,7 +196,6 @@ export class Engine {
       secondPage: list.at(-1)!.secondPage,
       start: page + (low & 0xfff),
       usesFpu: list.some(usesFpu),
-      translation: 0,
     }
     this.code.add(block, Number.isFinite(this.translateAfter) ? this.translateAfter : 0)
     return block
@@ -336,7 +339,7 @@ export class Engine {
 
   private compilerHost(): CompilerHost {
     return {
-      isAlive: block => this.code.blockAt(block.head) === block,
+      wanted: block => this.code.blockAt(block.head) === block && this.code.translation(block) === 0,
       decoder: block => rip => {
         const low = Number(rip & 0xffffffffn)
         const high = Number(BigInt.asIntN(32, rip >> 32n))
@@ -376,13 +379,11 @@ export class Engine {
             head: this.code.reserve(0),
             secondPage: 0,
             instructions: 0,
-            translation: 0,
           }
           this.code.add(target, 0)
         }
-        if (target.translation !== 0) return
-        target.translation = word
-        this.vcpu.tlb.upgrade(low, block.mode & 1, target.head, word)
+        if (this.code.translation(target) !== 0) return
+        this.code.setTranslation(target, word)
       },
     }
   }

@@ -9,7 +9,8 @@ import {record} from './decode/record.js'
 import {FlagKind} from './flags.js'
 import type {Op, RegisterRef, Template} from './ir/op.js'
 import {type Imports, Lowering} from './lower.js'
-import {state} from './state.js'
+import {AccessKind} from './mmu/refill.js'
+import {state, tlb} from './state.js'
 
 export const Status = {next: 0, exit: 1, blockEnd: 2} as const
 
@@ -30,11 +31,11 @@ export class Interpreter extends Lowering {
   handler(template: Template): void {
     const {code} = this
     if (template.ops.some(op => op.kind === 'load' || op.kind === 'store')) {
-      // User mode's tables lie 0x8000 above supervisor mode's.
+      // User mode's tables lie behind supervisor mode's.
       code.localGet(this.cpu)
       code.memory('i32.load', state.mmuMode)
-      code.i32Const(15)
-      code.op('i32.shl')
+      code.i32Const(tlb.kinds * tlb.tableBytes)
+      code.op('i32.mul')
       code.localGet(this.cpu)
       code.op('i32.add')
       code.localSet(this.tlbLocal)
@@ -205,7 +206,7 @@ export class Interpreter extends Lowering {
   }
 
   protected tlbOffset(write: boolean): number {
-    return write ? 0x14000 : 0x10000
+    return tlb.start + (write ? AccessKind.write : AccessKind.read) * tlb.tableBytes
   }
 
   protected exit(): void {

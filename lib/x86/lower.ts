@@ -4,7 +4,7 @@
  * instruction is left early.
  *
  * The probe: entry = TLB + (address >> 12 & 1023) * 16; hit when tag ^ address <= 4096 - bytes, which also proves that the access stays
- * inside its page. A miss calls TypeScript (mmu/access.ts), which fills the TLB, copies a page-crossing operand, or faults.
+ * inside its page. A miss calls the core module (mmu/refill.ts), which refills the TLB, or asks TypeScript (mmu/access.ts) for what is not simple.
  */
 import type {Code, MemoryOp} from '../wasm/builder.js'
 import type {WasmType} from '../wasm/opcodes.js'
@@ -230,15 +230,9 @@ export abstract class Lowering {
     return local
   }
 
-  private pushHalves(address: number, bytes: number): void {
-    const {code} = this
-    code.localGet(address)
-    code.op('i32.wrap_i64')
-    code.localGet(address)
-    code.i64Const(32)
-    code.op('i64.shr_u')
-    code.op('i32.wrap_i64')
-    code.i32Const(bytes)
+  private pushAccess(address: number, bytes: number): void {
+    this.code.localGet(address)
+    this.code.i32Const(bytes)
   }
 
   private exitIf(): void {
@@ -256,7 +250,7 @@ export abstract class Lowering {
     const host = this.temporary('i32')
     const write = op.host !== undefined
     this.probe(address, op.bytes, write, host, () => {
-      this.pushHalves(address, op.bytes)
+      this.pushAccess(address, op.bytes)
       code.call(this.imports(write ? 'slowModify' : 'slowRead'))
       code.localTee(host)
       code.op('i32.eqz')
@@ -279,7 +273,7 @@ export abstract class Lowering {
       code.localGet(this.cpu)
       code.localGet(value)
       code.memory(op.access, state.scratch)
-      this.pushHalves(address, op.bytes)
+      this.pushAccess(address, op.bytes)
       code.call(this.imports('slowWrite'))
       this.exitIf()
       // The slow path has stored; the common store below then repeats it into scratch.

@@ -35,10 +35,6 @@ export interface Platform {
    * `linearHigh` is the upper half of the address the guest used.
    */
   storeToReadOnly(vcpu: Vcpu, machineAddress: number, data: number, size: number, linearHigh: number): boolean
-  /** Byte offset in linear memory of machine frame `mfn`, or -1 when the domain may not reach it through a page table. */
-  frameAddress(mfn: number): number
-  /** Machine address of the page-table root to walk in the given MMU mode (0 supervisor, 1 user), or -1 for none. */
-  pageTableRoot(vcpu: Vcpu, mmuMode: number): number
   /** Called at every return to the guest when `pending` is set: deliver what is deliverable. */
   deliverPending(vcpu: Vcpu): void
   /** Nanoseconds of guest time = TSC ticks (the TSC runs at 1 GHz). */

@@ -5,8 +5,9 @@
  *
  *   0x00000  registers, segment caches, control registers, flags, fault record   (the vCPU's state: saved)
  *   0x00400  scratch: store operands and page-crossing accesses                   (never saved)
- *   0x10000  TLBs: supervisor read, supervisor write, user read, user write      (caches: never saved)
- *   0x20000  jump caches: supervisor, user: RIP → translated or decoded code      (caches: never saved)
+ *   0x02000  log of TLB entries filled since the last flush                      (cache: never saved)
+ *   0x08000  TLBs: supervisor read, write, fetch, then the same for user mode    (caches: never saved)
+ *   0x20000  jump cache: place of RIP in linear memory → decoded code            (cache: never saved)
  *
  * Status flags are lazy: `flagKind` says how CF PF AF ZF SF OF follow from flagA, flagB and flagR (see flags.ts);
  * the other bits of RFLAGS live in `rflags`, where the status bits are always zero.
@@ -56,6 +57,7 @@ export const state = {
   ldtBase: 488, //        u64
   gdtLimit: 496, //       u32
   ldtLimit: 500, //       u32
+  root: 504, //           2 × u32, machine frame of the level-4 table of supervisor and user mode, 0xffffffff none
   xmm: 512, //            16 × 16 bytes
   x87: 768, //            x87 unit, 192 bytes, laid out in float/x87-unit.ts
   starBase: 960, //       8 × u64: STAR LSTAR CSTAR SFMASK SYSENTER_CS SYSENTER_ESP SYSENTER_EIP TSC_OFFSET
@@ -65,6 +67,10 @@ export const state = {
   site: 1156, //          u32, 1 + number of the translated fault site that was left, 0 none
   image: 2048, //         1024 bytes: FXSAVE, XSAVE and x87 environment images on their way
   siteFlags: 1160, //     3 × u64, flagA flagB flagR at that site
+  frameBase: 1184, //     u32, byte offset of machine frame 0 in linear memory
+  frameCount: 1188, //    u32, machine frames a page table may name
+  codePages: 1192, //     u32, byte offset of a table with one byte per page of linear memory: 1 = holds decoded code
+  tlbFilled: 1196, //     u32, entries in the log of filled TLB entries
 } as const
 
 /** Why generated code returned to the run loop (in `exitReason`). */
@@ -81,20 +87,27 @@ export const ExitReason = {
 /** Index of a segment register in segmentBase, selector, segmentLimit, segmentAttributes. */
 export const Segment = {es: 0, cs: 1, ss: 2, ds: 3, fs: 4, gs: 5} as const
 
-/** TLB geometry: direct-mapped, entry = u64 tag (page address, or `emptyTag`), u32 addend, u32 unused. */
+/**
+ * TLB geometry: six direct-mapped tables, by mode (supervisor, user) and kind of access (read, write, fetch); entry = u64 tag (page
+ * address), u32 addend (linear memory minus low half of the address), u32 unused.
+ */
 export const tlb = {
   entries: 1024,
   entryBytes: 16,
-  readSupervisor: 0x10000,
-  writeSupervisor: 0x14000,
-  readUser: 0x18000,
-  writeUser: 0x1c000,
+  tableBytes: 0x4000,
+  kinds: 3,
+  start: 0x8000,
 } as const
 
-/** Jump cache geometry: entry = u64 RIP, u32 record address of the block, u32 table index of its translation (0 none). */
+/** The log of filled TLB entries: u32 byte offsets. A full one means that a flush clears whole tables. */
+export const tlbLog = {start: 0x2000, entries: 2048} as const
+
+/**
+ * Jump cache geometry: entry = u64 RIP, u32 page (byte offset in linear memory) | mode of the code, u32 byte offset of the block's head.
+ * Keyed by where RIP's byte lies in linear memory, it outlives address-space switches.
+ */
 export const jumpCache = {
-  entries: 4096,
+  entries: 8192,
   entryBytes: 16,
-  supervisor: 0x20000,
-  user: 0x30000,
+  start: 0x20000,
 } as const

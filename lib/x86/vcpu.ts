@@ -27,6 +27,8 @@ export interface VcpuOptions {
   /** Linear memory for decoded records. */
   readonly recordArea: {readonly start: number; readonly end: number}
   readonly random: (bytes: Uint8Array) => void
+  /** Machine frames that page tables may name: byte offset of frame 0 in linear memory, number. */
+  readonly frames: {readonly base: number; readonly count: number}
   /** Executions of a block before it is translated; Infinity interprets for ever. */
   readonly translateAfter?: number
 }
@@ -44,6 +46,8 @@ export class Vcpu extends Registers {
     this.id = options.id
     this.platform = options.platform
     this.random = options.random
+    this.setU32('frameBase', options.frames.base)
+    this.setU32('frameCount', options.frames.count)
     this.tlb = new Tlb(options.memory, options.base)
     this.access = new GuestAccess(this)
     this.engine = new Engine(this, options.recordArea, options.translateAfter ?? Number.POSITIVE_INFINITY)
@@ -176,7 +180,16 @@ export class Vcpu extends Registers {
 
   flushTlb(): void {
     this.tlb.flush()
-    this.tlb.flushJumps()
+  }
+
+  /** Machine frame of the level-4 table of an MMU mode (0 supervisor, 1 user), 0xffffffff for none. */
+  root(mmuMode: number): number {
+    return this.memory.uint32[((this.base + state.root) >>> 2) + mmuMode]
+  }
+
+  /** Sets the level-4 table of an MMU mode; the caller flushes the TLB. */
+  setRoot(mmuMode: 0 | 1, mfn: number): void {
+    this.memory.uint32[((this.base + state.root) >>> 2) + mmuMode] = mfn
   }
 
   flushTlbPage(linear: bigint): void {
@@ -190,8 +203,9 @@ export class Vcpu extends Registers {
 
   /** Drops cached code of a machine frame that was written behind the CPU's back. */
   codeWritten(mfn: number): void {
-    const page = this.platform.frameAddress(mfn)
-    if (page >= 0 && this.code.hasCode(page)) this.code.invalidatePage(page)
+    if (mfn >= this.u32('frameCount')) return
+    const page = this.u32('frameBase') + mfn * 4096
+    if (this.code.hasCode(page)) this.code.invalidatePage(page)
   }
 
   /** Loads a segment register with all checks of the manual. Source: SDM vol. 2B MOV. */
@@ -203,9 +217,7 @@ export class Vcpu extends Registers {
   setCodeSegment(selector: number, bits: 64 | 32 | 16): void {
     this.setSelector(Segment.cs, selector)
     this.setSegmentBase(Segment.cs, 0n)
-    if (this.u32('codeBits') === bits) return
     this.setU32('codeBits', bits)
-    this.tlb.flushJumps()
   }
 
   /** Status flags and the rest of RFLAGS as power-up leaves them; all registers zero. */
@@ -219,6 +231,9 @@ export class Vcpu extends Registers {
     this.setU32('mxcsr', 0x1f80)
     this.setU32('codeBits', 64)
     this.setU64('dr', 0n)
+    this.setRoot(0, 0xffffffff)
+    this.setRoot(1, 0xffffffff)
     this.flushTlb()
+    this.tlb.flushJumps()
   }
 }

@@ -76,8 +76,6 @@ export function machine(options: {translateAfter?: number; cpl?: number; map?: r
         selector
       ],
     storeToReadOnly: () => false,
-    frameAddress: mfn => (mfn * 4096 < ramBytes ? at(mfn * 4096) : -1),
-    pageTableRoot: () => rootFrame * 4096,
     deliverPending: () => {},
     timestamp: () => 0,
     nextDeadline: () => Number.POSITIVE_INFINITY,
@@ -88,10 +86,13 @@ export function machine(options: {translateAfter?: number; cpl?: number; map?: r
     id: 0,
     platform,
     recordArea,
+    frames: {base: at(0), count: ramBytes / 4096},
     random: bytes => bytes.fill(0x5a),
     ...(options.translateAfter === undefined ? {} : {translateAfter: options.translateAfter}),
   })
   vcpu.reset()
+  vcpu.setRoot(0, rootFrame)
+  vcpu.setRoot(1, rootFrame)
   vcpu.setU32('cpl', options.cpl ?? 3)
   vcpu.setU32('mmuMode', 1)
   vcpu.setSelector(1, 0x33)

@@ -24,8 +24,8 @@ export interface CompilerHost {
   place(code: () => void): number
   /** Makes block `entry` of a region known: code at `rip` in the page of `block` runs translation `word`. */
   publish(block: Block, rip: bigint, word: number): void
-  /** Still current: its page has not been written since. */
-  isAlive(block: Block): boolean
+  /** Still current (its page has not been written since) and not translated yet. */
+  wanted(block: Block): boolean
 }
 
 export class Compiler {
@@ -48,7 +48,7 @@ export class Compiler {
     const done: {block: Block; region: Region}[] = []
     const covered = new Set<string>()
     for (const block of batch) {
-      if (!this.host.isAlive(block) || block.translation !== 0) continue
+      if (!this.host.wanted(block)) continue
       const rip = (BigInt(block.ripHigh) << 32n) | BigInt(block.ripLow)
       const key = `${rip}/${block.page}/${block.mode}`
       if (covered.has(key)) continue

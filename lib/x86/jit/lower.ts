@@ -11,6 +11,7 @@ import {FlagKind, type FlagKindName} from '../flags.js'
 import {extendTo64} from '../interpret.js'
 import type {Op, RegisterRef, Template} from '../ir/op.js'
 import {type Imports, Lowering} from '../lower.js'
+import {AccessKind} from '../mmu/refill.js'
 import {state, tlb} from '../state.js'
 
 /** Where a region may be left by a fault: what the run loop needs to make the state precise. */
@@ -345,8 +346,7 @@ export class Translator extends Lowering {
   }
 
   protected tlbOffset(write: boolean): number {
-    if (this.mmuMode === 0) return write ? tlb.writeSupervisor : tlb.readSupervisor
-    return write ? tlb.writeUser : tlb.readUser
+    return tlb.start + (this.mmuMode * tlb.kinds + (write ? AccessKind.write : AccessKind.read)) * tlb.tableBytes
   }
 
   protected exit(): void {

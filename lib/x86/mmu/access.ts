@@ -21,14 +21,20 @@ export class GuestAccess {
   private pendingHigh = 0
 
   constructor(private readonly vcpu: Vcpu) {
-    this.context = {frameAddress: mfn => vcpu.platform.frameAddress(mfn), root: 0, user: false, writeProtect: true}
+    this.context = {
+      frameBase: vcpu.u32('frameBase'),
+      frameCount: vcpu.u32('frameCount'),
+      root: 0,
+      user: false,
+      writeProtect: true,
+    }
   }
 
   /** Walks for one page; returns 0 and fills `walked`, or the error code (bit 31 set). */
   private translate(low: number, high: number, access: 'read' | 'write' | 'fetch'): number {
     const {vcpu, context} = this
     const mode = vcpu.u32('mmuMode')
-    context.root = vcpu.platform.pageTableRoot(vcpu, mode)
+    context.root = vcpu.root(mode)
     context.user = mode === 1
     context.writeProtect = (vcpu.u32('cr0') & 0x10000) !== 0
     return walk(vcpu.memory, context, low, high, access)
@@ -59,7 +65,6 @@ export class GuestAccess {
 
   /** Byte offset of the operand for reading (a copy when it spans pages), or 0 after a fault. */
   read(low: number, high: number, bytes: number): number {
-    const {vcpu} = this
     if (!this.canonical(high)) return 0
     const inPage = low & 0xfff
     if (inPage + bytes <= 4096) {
@@ -68,7 +73,6 @@ export class GuestAccess {
         this.pageFault(low, high, error)
         return 0
       }
-      vcpu.tlb.fill(low, high, walked.page, vcpu.u32('mmuMode'), false)
       return walked.page + inPage
     }
     return this.gather(low, high, bytes, 'read')
@@ -146,8 +150,6 @@ export class GuestAccess {
     if (vcpu.code.hasCode(page)) {
       if (this.isOwnCode(page)) return 1
       vcpu.code.invalidatePage(page)
-    } else {
-      vcpu.tlb.fill(low, high, page, vcpu.u32('mmuMode'), true)
     }
     vcpu.memory.bytes.copyWithin(page + (low & 0xfff), data, data + bytes)
     return 0
@@ -183,8 +185,6 @@ export class GuestAccess {
     if (vcpu.code.hasCode(page)) {
       if (this.isOwnCode(page)) return 0
       vcpu.code.invalidatePage(page)
-    } else {
-      vcpu.tlb.fill(low, high, page, vcpu.u32('mmuMode'), true)
     }
     return page + inPage
   }

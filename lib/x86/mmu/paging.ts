@@ -18,9 +18,10 @@ export type Access = 'read' | 'write' | 'fetch'
 
 /** What a walk needs to know of the machine. */
 export interface WalkContext {
-  /** Byte offset of a machine frame in linear memory, or -1. */
-  frameAddress(mfn: number): number
-  /** Byte address (machine) of the root, or -1. */
+  /** Byte offset of machine frame 0 in linear memory, and how many frames a page table may name. */
+  readonly frameBase: number
+  readonly frameCount: number
+  /** Frame of the level-4 table; one beyond frameCount for none. */
   root: number
   user: boolean
   /** CR0.WP: the supervisor honours read-only pages. */
@@ -49,8 +50,7 @@ export function walk(memory: LinearMemory, context: WalkContext, low: number, hi
     (user ? PageFault.user : 0) |
     (access === 'fetch' ? PageFault.fetch : 0) |
     0x80000000
-  if (context.root < 0) return base
-  let table = context.root / 4096
+  let table = context.root
   let rights = Pte.writable | Pte.user
   let noExecute = 0
   for (let level = 4; ; level--) {
@@ -61,9 +61,8 @@ export function walk(memory: LinearMemory, context: WalkContext, low: number, hi
         : shift === 30
           ? ((low >>> 30) | (high << 2)) & 511
           : (low >>> shift) & 511
-    const tableAddress = context.frameAddress(table)
-    if (tableAddress < 0) return base | PageFault.protection | PageFault.reserved
-    const at = (tableAddress >>> 2) + index * 2
+    if (table >= context.frameCount) return level === 4 ? base : base | PageFault.protection | PageFault.reserved
+    const at = ((context.frameBase + table * 4096) >>> 2) + index * 2
     const entry = uint32[at]
     const entryHigh = uint32[at + 1]
     if ((entry & Pte.present) === 0) return base
@@ -84,8 +83,8 @@ export function walk(memory: LinearMemory, context: WalkContext, low: number, hi
     const inside = level === 1 ? 0 : level === 2 ? (low >>> 12) & 0x1ff : (low >>> 12) & 0x3ffff
     walked.mfn =
       level === 1 ? frame : (level === 2 ? Math.floor(frame / 512) * 512 : Math.floor(frame / 262144) * 262144) + inside
-    walked.page = context.frameAddress(walked.mfn)
-    if (walked.page < 0) return base | PageFault.protection | PageFault.reserved
+    if (walked.mfn >= context.frameCount) return base | PageFault.protection | PageFault.reserved
+    walked.page = context.frameBase + walked.mfn * 4096
     walked.writable = writable
     if (access === 'write' && !writable) return base | PageFault.protection
     if ((entry & marks) !== marks) uint32[at] = entry | marks

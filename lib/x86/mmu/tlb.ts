@@ -1,25 +1,22 @@
 /**
- * The software TLB: translations that generated code may use without asking. Four direct-mapped tables per vCPU (read and write, for
- * supervisor and user mode) in its area; every flush is here. An empty entry holds the tag of a page that belongs to another index, so
- * that no address can match it.
+ * The software TLB: translations that generated code may use without asking. Six direct-mapped tables per vCPU (read, write and fetch, for
+ * supervisor and user mode) in its area; misses are refilled by refill.ts, every flush is here. An empty entry holds the tag of a
+ * page that belongs to another index, so that no address can match it.
  *
  * A page has a write entry only while stores to it concern nobody: not when it holds decoded code, is read-only, or is a page table.
+ *
+ * The jump cache leads from where RIP lies in linear memory to decoded code. The fetch TLB stands before it, so a flush leaves it alone;
+ * only blocks whose last instruction spans two pages depend on a second translation and are forgotten.
  */
 import type {LinearMemory} from '../memory.js'
-import {jumpCache, tlb} from '../state.js'
+import {jumpCache, state, tlb, tlbLog} from '../state.js'
+import {AccessKind} from './refill.js'
 
-const tables = [tlb.readSupervisor, tlb.writeSupervisor, tlb.readUser, tlb.writeUser]
-const tableBytes = tlb.entries * tlb.entryBytes
-
-/** Entries remembered one by one; beyond it a flush clears whole tables. */
-const rememberedEntries = 2048
+const allBytes = 2 * tlb.kinds * tlb.tableBytes
 
 export class Tlb {
-  /** Word offsets of entries filled since the last flush. */
-  private filled: number[] = []
-  private linked: number[] = []
-  /** Code pages (low halves of their addresses) that the jump caches may know. */
-  private readonly linkedPages = new Set<number>()
+  /** Word offsets of jump-cache entries of blocks that span two pages. */
+  private crossing: number[] = []
 
   constructor(
     private readonly memory: LinearMemory,
@@ -28,112 +25,102 @@ export class Tlb {
     this.clearAll()
   }
 
-  /** Allows reads (and stores, with `write`) of a page in an MMU mode. `page` is its byte offset in linear memory. */
-  fill(low: number, high: number, page: number, mmuMode: number, write: boolean): void {
-    const {uint32} = this.memory
-    const at = (this.base + tables[mmuMode * 2 + (write ? 1 : 0)] + ((low >>> 8) & 0x3ff0)) >>> 2
-    const pageLow = low & ~0xfff
-    uint32[at] = pageLow
-    uint32[at + 1] = high
-    uint32[at + 2] = page - pageLow
-    this.filled.push(at)
-  }
-
-  /** Enters where RIP leads in an MMU mode: a block's head, and its translation's word. */
-  link(low: number, high: number, mmuMode: number, head: number, translation: number): void {
-    const {uint32} = this.memory
-    const cache = mmuMode === 0 ? jumpCache.supervisor : jumpCache.user
-    const at = (this.base + cache + jumpIndex(low) * jumpCache.entryBytes) >>> 2
-    uint32[at] = low
-    uint32[at + 1] = high
-    uint32[at + 2] = head
-    uint32[at + 3] = translation
-    this.linked.push(at)
-    this.linkedPages.add(low >>> 12)
-  }
-
-  /** Gives a block that is linked its translation; one that is not (another address space runs) is left to the next look-up. */
-  upgrade(low: number, mmuMode: number, head: number, translation: number): void {
-    const {uint32} = this.memory
-    const cache = mmuMode === 0 ? jumpCache.supervisor : jumpCache.user
-    const at = (this.base + cache + jumpIndex(low) * jumpCache.entryBytes) >>> 2
-    if (uint32[at] === low && uint32[at + 2] === head) uint32[at + 3] = translation
+  /** Byte offset of a table. */
+  private table(mmuMode: number, kind: number): number {
+    return this.base + tlb.start + (mmuMode * tlb.kinds + kind) * tlb.tableBytes
   }
 
   /** Forgets every translation. */
   flush(): void {
     const {uint32} = this.memory
-    if (this.filled.length > rememberedEntries) {
-      for (const table of tables) this.clear(this.base + table, tableBytes, 0x1000)
-    } else {
-      for (const at of this.filled) {
-        uint32[at] = this.emptyTag(at)
-        uint32[at + 1] = 0
-      }
+    const filledAt = (this.base + state.tlbFilled) >>> 2
+    const filled = uint32[filledAt]
+    if (filled >= tlbLog.entries) this.clearTables()
+    else {
+      const log = (this.base + tlbLog.start) >>> 2
+      for (let index = 0; index < filled; index++) this.empty(uint32[log + index] >>> 2)
     }
-    this.filled = []
+    uint32[filledAt] = 0
+    this.forgetCrossing()
   }
 
-  /** The tag of an empty entry: no address with that tag has this index. */
-  private emptyTag(at: number): number {
-    return ((at * 4 - this.base) & (tableBytes - 1)) === 0 ? 0x1000 : 0
+  /** Empties the entry at a word offset: no address with its tag has its index. */
+  private empty(at: number): void {
+    const {uint32} = this.memory
+    uint32[at] = ((at * 4 - this.base) & (tlb.tableBytes - 1)) === 0 ? 0x1000 : 0
+    uint32[at + 1] = 0
   }
 
   /** Forgets one page in both modes. */
   flushPage(low: number): void {
-    const {uint32} = this.memory
-    for (const table of tables) {
-      const at = (this.base + table + ((low >>> 8) & 0x3ff0)) >>> 2
-      uint32[at] = this.emptyTag(at)
-      uint32[at + 1] = 0
+    for (let table = 0; table < 2 * tlb.kinds; table++) {
+      this.empty((this.base + tlb.start + table * tlb.tableBytes + ((low >>> 8) & 0x3ff0)) >>> 2)
     }
-    if (this.linkedPages.has(low >>> 12)) this.flushJumps()
+    this.forgetCrossing()
   }
 
   /** Forgets every permission to store to a page given by its byte offset in linear memory, under whatever address. */
   denyStores(page: number): void {
     const {uint32} = this.memory
-    for (const table of [tlb.writeSupervisor, tlb.writeUser]) {
-      let at = (this.base + table) >>> 2
+    for (const mode of [0, 1]) {
+      let at = this.table(mode, AccessKind.write) >>> 2
       for (let index = 0; index < tlb.entries; index++, at += 4) {
-        if ((uint32[at + 2] + uint32[at]) >>> 0 !== page) continue
-        uint32[at] = this.emptyTag(at)
-        uint32[at + 1] = 0
-        uint32[at + 2] = 0
+        if ((uint32[at + 2] + uint32[at]) >>> 0 === page) {
+          this.empty(at)
+          uint32[at + 2] = 0
+        }
       }
     }
   }
 
-  /** Forgets where RIP leads, in both modes. */
-  flushJumps(): void {
+  /** Enters where a place leads: the block's head. `start` is the place's byte offset, `key` its page | mode. */
+  link(start: number, low: number, high: number, key: number, head: number, crosses: boolean): void {
     const {uint32} = this.memory
-    if (this.linked.length > rememberedEntries) {
-      for (const cache of [jumpCache.supervisor, jumpCache.user])
-        this.clear(this.base + cache, jumpCache.entries * jumpCache.entryBytes, 1)
-    } else {
-      for (const at of this.linked) {
-        uint32[at] = 1
-        uint32[at + 1] = 0x80000000
-      }
-    }
-    this.linked = []
-    this.linkedPages.clear()
+    const at = this.jumpEntry(start)
+    uint32[at] = low
+    uint32[at + 1] = high
+    uint32[at + 2] = key
+    uint32[at + 3] = head
+    if (crosses) this.crossing.push(at)
+  }
+
+  /** Forgets a block that goes away. */
+  unlink(start: number, head: number): void {
+    const {uint32} = this.memory
+    const at = this.jumpEntry(start)
+    if (uint32[at + 3] === head) uint32[at + 2] = 0
+  }
+
+  private jumpEntry(start: number): number {
+    return (this.base + jumpCache.start + jumpIndex(start) * jumpCache.entryBytes) >>> 2
+  }
+
+  private forgetCrossing(): void {
+    if (this.crossing.length === 0) return
+    for (const at of this.crossing) this.memory.uint32[at + 2] = 0
+    this.crossing = []
+  }
+
+  /** Forgets where every place leads. */
+  flushJumps(): void {
+    const start = this.base + jumpCache.start
+    this.memory.bytes.fill(0, start, start + jumpCache.entries * jumpCache.entryBytes)
+    this.crossing = []
   }
 
   private clearAll(): void {
-    for (const table of tables) this.clear(this.base + table, tableBytes, 0x1000)
-    for (const cache of [jumpCache.supervisor, jumpCache.user])
-      this.clear(this.base + cache, jumpCache.entries * jumpCache.entryBytes, 1)
+    this.clearTables()
+    this.flushJumps()
   }
 
-  /** Zeroes a table; its first entry gets a tag of another index. */
-  private clear(table: number, bytes: number, firstTag: number): void {
-    this.memory.bytes.fill(0, table, table + bytes)
-    this.memory.uint32[table >>> 2] = firstTag
+  private clearTables(): void {
+    const start = this.base + tlb.start
+    this.memory.bytes.fill(0, start, start + allBytes)
+    for (let at = start; at < start + allBytes; at += tlb.tableBytes) this.empty(at >>> 2)
   }
 }
 
-/** Index of RIP's entry in a jump cache. The dispatcher in core.ts computes the same. */
-export function jumpIndex(ripLow: number): number {
-  return (ripLow ^ (ripLow >>> 12)) & (jumpCache.entries - 1)
+/** Index of a place's entry in the jump cache. The dispatcher in core.ts computes the same. */
+export function jumpIndex(start: number): number {
+  return (start ^ (start >>> 12)) & (jumpCache.entries - 1)
 }

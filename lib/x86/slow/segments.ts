@@ -113,7 +113,6 @@ export function loadCode(vcpu: Vcpu, selector: number): Outcome {
     vcpu.setU32('codeBits', bits)
     // The upper half of RSP does not survive the way into 32-bit code.
     if (bits !== 64) vcpu.setGpr(4, vcpu.gpr(4) & 0xffffffffn)
-    vcpu.tlb.flushJumps()
   }
   return undefined
 }

@@ -52,6 +52,7 @@ const dmesgLimit = 16 << 10
 interface Guest {
   readonly memory: LinearMemory
   readonly layout: MachineLayout
+  readonly events: EventChannels
   readonly worker: Worker
   readonly console: ConsoleBackend
   readonly store: XenstoreRing
@@ -213,12 +214,14 @@ export class DomainProcess implements DomainService {
     this.say(
       `Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, kernel ${this.kernel.name}`,
     )
-    return {memory, layout, worker, console, store, dom0, startedMs: Date.now()}
+    return {memory, layout, events, worker, console, store, dom0, startedMs: Date.now()}
   }
 
   /** A message of the vCPU thread. */
   private heard(message: WorkerMessage): void {
     if (message.kind === 'event') {
+      // Before anything is read from a ring: what the guest adds later is told anew.
+      this.guest?.events.takeSent(message.port)
       if (message.port === consolePort) this.guest?.console.onEvent()
       else if (message.port === storePort) this.guest?.store.onEvent()
     } else if (message.kind === 'shutdown')

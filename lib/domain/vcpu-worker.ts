@@ -45,7 +45,7 @@ const hypervisor = new Hypervisor(memory, layout, {
   now,
   notifyHost: to => say({kind: 'event', port: to}),
   onShutdown: reason => say({kind: 'shutdown', reason, registers: reason === 3 ? describeRegisters(vcpu) : ''}),
-  emergencyConsole: bytes => say({kind: 'console', bytes: bytes.slice()}),
+  emergencyConsole: bytes => say({kind: 'console', bytes}),
   log: line => say({kind: 'log', line}),
   cpuFeatures,
 })

@@ -88,6 +88,17 @@ export class EventChannels {
     this.wake()
   }
 
+  /** Notes that the guest sent to a port of the host's side. True: the host must be told; false: it has not looked since it was told. */
+  markSent(port: number): boolean {
+    const bit = 1 << (port & 31)
+    return (Atomics.or(this.memory.int32, (field.sentPorts >> 2) + (port >> 5), bit) & bit) === 0
+  }
+
+  /** The host's side is about to look at what the port stands for: a send from now on tells it anew. */
+  takeSent(port: number): void {
+    Atomics.and(this.memory.int32, (field.sentPorts >> 2) + (port >> 5), ~(1 << (port & 31)))
+  }
+
   /** Clears a port's mask; an event that waited behind it is delivered. */
   unmask(port: number): void {
     const {int32} = this.memory

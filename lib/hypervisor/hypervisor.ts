@@ -13,6 +13,7 @@ import {Segment, state} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
 import {EventChannels} from './event-channels.js'
 import type {Context, Host} from './hypercall/call.js'
+import {flushConsoleLine} from './hypercall/console.js'
 import {hypercall} from './hypercall/table.js'
 import type {MachineLayout} from './layout.js'
 import {PageTables} from './page-tables.js'
@@ -23,6 +24,8 @@ import {bounce, returnToGuest} from './traps.js'
 
 /** Callback types. Source: public/callback.h. */
 const Callback = {event: 0, failsafe: 1, syscall: 2, sysenter: 5, syscall32: 7} as const
+/** Why a domain shut down. Source: public/sched.h SHUTDOWN_*. */
+const Shutdown = {crash: 3} as const
 const masksEvents = {trap: 4, callback: 1}
 
 /** Xen's own descriptors, by selector without RPL. Source: public/arch-x86/xen-x86_64.h. */
@@ -57,6 +60,7 @@ export class Hypervisor implements Platform {
       tables: this.tables,
       host: this.host,
       crash: reason => this.crash(vcpu, reason),
+      shutDown: reason => this.shutDown(vcpu, reason),
     }
     return this.context
   }
@@ -65,9 +69,16 @@ export class Hypervisor implements Platform {
   crash(vcpu: Vcpu, reason: string): void {
     if (this.isStopped()) return
     this.host.log(`domain crashed: ${reason}`)
-    this.record.setU32('stopped', 1 + 3)
+    this.shutDown(vcpu, Shutdown.crash)
+  }
+
+  /** Stops the domain, whatever reason it gives; the host hears of the first one only. */
+  shutDown(vcpu: Vcpu, reason: number): void {
+    if (this.isStopped()) return
+    this.record.setU32('stopped', 1 + reason)
     Atomics.store(this.memory.int32, (vcpu.base + state.pending) >> 2, 1)
-    this.host.onShutdown(3)
+    flushConsoleLine(this.record, this.host)
+    this.host.onShutdown(reason)
   }
 
   isStopped(): boolean {

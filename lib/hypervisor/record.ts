@@ -31,11 +31,14 @@ export const field = {
   pausedNs: 0x1b8, //        f64  guest time is host time less this
   busyNs: 0x1c0, //          f64  time the vCPU has run
   control: 0x1c8, //         u32  atomic: Control, what the main thread wants
-  emergencyBytes: 0x1cc, //  u32  bytes console_io has written so far
+  emergencyBytes: 0x1cc, //  u32  what console_io has written so far, and a charge for each line
   debug: 0x1d0, //           8 × u64
   callbacks: 0x210, //       8 × (u64 address, u32 flags, u32 set): by callback type
   traps: 0x400, //           256 × (u64 address, u32 flags, u32 set)
   ports: 0x1400, //          4096 × (u8 kind, u8 virq, u16 remote)
+  sentPorts: 0x5400, //      4096 bits, atomic: ports of the host's side that were sent to and not yet looked at
+  consoleLine: 0x5600, //    256 bytes: what console_io has of a line
+  consoleLength: 0x5700, //  u32  bytes of it
 } as const
 
 export type FieldName = keyof typeof field

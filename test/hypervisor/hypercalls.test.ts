@@ -3,7 +3,7 @@
  */
 import t from 'tap'
 import {Errno, Hypercall} from '../../lib/abi/xen.js'
-import {consolePort} from '../../lib/hypervisor/create.js'
+import {consolePort, storePort} from '../../lib/hypervisor/create.js'
 import {direct, pvMachine, scratchFrame, tables} from '../support/pv-machine.js'
 
 const domidSelf = 0x7ff0
@@ -73,6 +73,17 @@ t.test('event channels', async t => {
   t.same([guest.view.getUint32(8, true), guest.view.getUint32(16, true)], [4, 0])
   t.equal(op(eventOp.allocUnbound, domidSelf), 0)
   t.equal(op(11, 0), -Errno.nosys, 'the FIFO ABI is not offered')
+})
+
+t.test('a flood of sends is one message until the host looks', async t => {
+  const guest = guestWithWords()
+  const send = () => guest.op(Hypercall.eventChannelOp, eventOp.send, consolePort)
+  for (let turn = 0; turn < 1000; turn++) t.equal(send(), 0)
+  t.same(guest.notified, [consolePort])
+  guest.hypervisor.events.takeSent(consolePort)
+  t.equal(send(), 0)
+  t.equal(guest.op(Hypercall.eventChannelOp, eventOp.send, storePort), 0)
+  t.same(guest.notified, [consolePort, consolePort, storePort], 'each port is told of by itself')
 })
 
 t.test('every port can be taken, and a VIRQ beyond port 255 still fires', async t => {
@@ -249,6 +260,18 @@ t.test('console_io prints, but not without end', async t => {
   t.equal(guest.call(Hypercall.consoleIo, 0, 10, 0), -Errno.fault)
   for (let turn = 0; turn < 1000; turn++) t.equal(guest.call(Hypercall.consoleIo, 0, 4096, guest.at), 4096)
   t.ok(guest.console.join('').length <= 1 << 20)
+  const drip = guestWithWords()
+  drip.vcpu.writeBytes(drip.at, Buffer.from('x\n'))
+  t.equal(drip.call(Hypercall.consoleIo, 0, 1, drip.at), 1)
+  t.same(drip.console, [], 'half a line waits')
+  t.equal(drip.op(Hypercall.schedOp, 2, 3), 0)
+  t.equal(drip.console.length, 1, 'but not beyond the end of the domain')
+  t.equal(drip.op(Hypercall.schedOp, 2, 0), 0)
+  t.same(drip.shutdowns, [3], 'which comes once')
+  const flood = guestWithWords()
+  flood.vcpu.writeBytes(flood.at, Buffer.alloc(4096, '\n'))
+  for (let turn = 0; turn < 10; turn++) t.equal(flood.call(Hypercall.consoleIo, 0, 4096, flood.at), 4096)
+  t.ok(flood.console.length <= (1 << 20) / 64, 'empty lines are not free')
 })
 
 t.test('there are eight debug registers', async t => {

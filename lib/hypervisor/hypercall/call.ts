@@ -12,11 +12,11 @@ import type {MachineRecord} from '../record.js'
 export interface Host {
   /** Guest time in nanoseconds. */
   now(): number
-  /** The guest sent an event to a port bound to the host's side. */
+  /** The guest sent an event to a port bound to the host's side; not again before the host has called `takeSent`. */
   notifyHost(port: number): void
   /** The guest shut down. */
   onShutdown(reason: number): void
-  /** Text of console_io, before the guest has a console. */
+  /** A line of console_io, before the guest has a console. */
   emergencyConsole(bytes: Uint8Array): void
   log(line: string): void
   cpuFeatures(leaf: number, subleaf: number): [number, number, number, number]
@@ -31,6 +31,8 @@ export interface Context {
   readonly host: Host
   /** Ends the domain with SHUTDOWN_crash. */
   crash(reason: string): void
+  /** Ends the domain with a SHUTDOWN_* reason; only the first end counts. */
+  shutDown(reason: number): void
 }
 
 /** Arguments 0 to 5 as the registers hold them. */

@@ -48,8 +48,9 @@ export function eventChannelOp(context: Context, args: Arguments): number {
         const port = view.getUint32(0, true)
         if (!isPort(port)) return -Errno.inval
         const kind = events.kind(port)
-        if (kind === PortKind.interdomain) host.notifyHost(port)
-        else if (kind === PortKind.ipi) events.raise(port)
+        if (kind === PortKind.interdomain) {
+          if (events.markSent(port)) host.notifyHost(port)
+        } else if (kind === PortKind.ipi) events.raise(port)
         else if (kind !== PortKind.unbound) return -Errno.inval
         return 0
       })

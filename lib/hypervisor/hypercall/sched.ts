@@ -17,7 +17,7 @@ function lookAround({vcpu}: Context): void {
 }
 
 export function schedOp(context: Context, args: Arguments): number {
-  const {record, vcpu, events, host} = context
+  const {record, vcpu, events} = context
   switch (low(args[0])) {
     case 0: // SCHEDOP_yield
       return 0
@@ -29,10 +29,8 @@ export function schedOp(context: Context, args: Arguments): number {
     case 2: {
       const reason = copyIn(context, args[1], 4)
       if (reason === undefined) return -Errno.fault
-      // A reason is one byte to Xen; more would wrap around to "not stopped".
-      record.setU32('stopped', 1 + reason.getUint8(0))
-      lookAround(context)
-      host.onShutdown(reason.getUint8(0))
+      // A reason is one byte to Xen.
+      context.shutDown(reason.getUint8(0))
       return 0
     }
     case 3: {
@@ -88,9 +86,7 @@ export function vcpuOp(context: Context, args: Arguments): number {
     case 1: // VCPUOP_up
       return 0
     case 2: // VCPUOP_down: the last vCPU going down is a poweroff
-      record.setU32('stopped', 1)
-      lookAround(context)
-      host.onShutdown(0)
+      context.shutDown(0)
       return 0
     case 3: // VCPUOP_is_up
       return 1

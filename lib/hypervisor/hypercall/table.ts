@@ -5,6 +5,7 @@
  */
 import {Errno, Hypercall} from '../../abi/xen.js'
 import {type Arguments, type Context, copyIn, copyOut, fresh, type HypercallHandler, low} from './call.js'
+import {consoleIo} from './console.js'
 import {eventChannelOp, grantTableOp} from './events.js'
 import {memoryOp} from './memory.js'
 import {mmuextOp, mmuUpdate, updateVaMapping} from './mmu.js'
@@ -20,7 +21,7 @@ import {
   updateDescriptor,
 } from './processor.js'
 import {schedOp, setTimerOp, vcpuOp} from './sched.js'
-import {consoleIo, physdevOp, vmAssist, xenVersion} from './version.js'
+import {physdevOp, vmAssist, xenVersion} from './version.js'
 
 const refused: HypercallHandler = () => -Errno.perm
 
@@ -68,7 +69,7 @@ function multicall(context: Context, args: Arguments): number {
   const count = low(args[1])
   if (count > mostEntries) return -Errno.inval
   const result = fresh(8)
-  for (let index = 0; index < count; index++) {
+  for (let index = 0; index < count && context.record.u32('stopped') === 0; index++) {
     const at = args[0] + BigInt(index * entryBytes)
     const entry = copyIn(context, at, entryBytes)
     if (entry === undefined) return -Errno.fault

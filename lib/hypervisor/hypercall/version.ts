@@ -1,5 +1,5 @@
 /**
- * xen_version, console_io, physdev_op, vm_assist: who the hypervisor is, and the small change.
+ * xen_version, physdev_op, vm_assist: who the hypervisor is, and the small change.
  *
  * Source: public/version.h, public/features.h, public/physdev.h.
  */
@@ -51,22 +51,6 @@ export function xenVersion(context: Context, args: Arguments): number {
     default:
       return -Errno.nosys
   }
-}
-
-const longestWrite = 4096
-/** What a guest may write in its life: console_io is for the time before it has a console, and each write is a message to another thread. */
-const emergencyLimit = 1 << 20
-
-export function consoleIo(context: Context, args: Arguments): number {
-  if (low(args[0]) !== 0) return -Errno.perm
-  const length = Math.min(low(args[1]), longestWrite)
-  const bytes = context.vcpu.readBytes(args[2], length)
-  if (bytes === undefined) return -Errno.fault
-  const written = context.record.u32('emergencyBytes')
-  if (length === 0 || written + length > emergencyLimit) return length
-  context.record.setU32('emergencyBytes', written + length)
-  context.host.emergencyConsole(bytes)
-  return length
 }
 
 export function physdevOp(context: Context, args: Arguments): number {

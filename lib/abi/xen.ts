@@ -39,6 +39,7 @@ export const Errno = {
   noent: 2,
   srch: 3,
   fault: 14,
+  nomem: 12,
   acces: 13,
   busy: 16,
   exist: 17,

@@ -6,20 +6,25 @@
  *
  * A writable entry of a level-1 table uses its frame as `writable`; an entry of a level-n table uses its frame as a level-(n-1) table; pins and
  * page-table roots use their frame as a table, a GDT as `descriptors`. The first use as a table validates all its entries, the last one lets go of
- * them. Read-only mappings need no type.
+ * them. Read-only mappings need no type. A frame that the balloon gave back is in use as `absent`, by Xen, so that nothing else can have it.
  *
- * Source: xen/arch/x86/mm.c (page types).
+ * Source: xen/arch/x86/mm.c (page types, get_page_from_l*e).
  */
 import {Errno} from '../abi/xen.js'
 import type {LinearMemory} from '../x86/memory.js'
 import type {MachineLayout} from './layout.js'
 
 /** Types 1 to 4 are page tables of that level. */
-export const FrameType = {none: 0, level1: 1, level4: 4, writable: 5, descriptors: 6} as const
+export const FrameType = {none: 0, level1: 1, level4: 4, writable: 5, descriptors: 6, absent: 7} as const
 
 const typeShift = 29
 const countMask = 0x1fffffff
-const Entry = {present: 1, writable: 2, large: 0x80} as const
+const Entry = {present: 1, writable: 2, writeThrough: 8, uncached: 0x10, large: 0x80, global: 0x100} as const
+/** Bits that an entry may not have: other caching than write-back, superpages (at level 1 the same bit is a caching one), global tables. */
+const forbiddenLeaf = Entry.writeThrough | Entry.uncached | Entry.large
+const forbiddenTable = forbiddenLeaf | Entry.global
+/** The frame of an entry of all ones. */
+const invalidFrame = 0xffffffffff
 /** L4 slots that are Xen's: 256 shows the machine-to-physical table, the others stay empty. */
 export const xenSlots = {first: 256, last: 271} as const
 const entriesPerTable = 512
@@ -27,7 +32,15 @@ const entriesPerTable = 512
 /** Machine frame an entry names. */
 const frameOf = (low: number, high: number) => (low >>> 12) + (high & 0xfffff) * 0x100000
 
+/** False for a present entry with bits that no guest may set. */
+export function isAllowed(level: number, low: number): boolean {
+  return (low & Entry.present) === 0 || (low & (level > 1 ? forbiddenTable : forbiddenLeaf)) === 0
+}
+
 export class FrameTypes {
+  /** Takes back every permission to store to a frame, given by its byte offset in linear memory, that a TLB may still hold. */
+  denyStores: (page: number) => void = () => {}
+
   constructor(
     private readonly memory: LinearMemory,
     private readonly layout: MachineLayout,
@@ -51,7 +64,10 @@ export class FrameTypes {
       uint32[at] = word + 1
       return 0
     }
-    uint32[at] = (type << typeShift) | 1
+    uint32[at] = ((type << typeShift) | 1) >>> 0
+    // The last writable mapping may be gone from the tables and still be in a TLB.
+    if (word >>> typeShift === FrameType.writable && type !== FrameType.writable)
+      this.denyStores(this.layout.ramBase + mfn * 4096)
     if (type > FrameType.level4) return 0
     const result = this.validate(mfn, type)
     if (result < 0) uint32[at] = 0
@@ -75,14 +91,16 @@ export class FrameTypes {
     if ((low & Entry.present) === 0) return 0
     const mfn = frameOf(low, high)
     const {layout} = this
-    if (level > 1) {
-      if ((low & Entry.large) !== 0) return -Errno.inval
-      return mfn < layout.ramPages ? this.take(mfn, level - 1) : -Errno.perm
+    if (!isAllowed(level, low)) return -Errno.inval
+    if (level > 1) return this.take(mfn, level - 1)
+    if (mfn < layout.ramPages) {
+      if ((low & Entry.writable) !== 0) return this.take(mfn, FrameType.writable)
+      return this.typeOf(mfn) === FrameType.absent ? -Errno.busy : 0
     }
-    if (mfn < layout.ramPages) return (low & Entry.writable) !== 0 ? this.take(mfn, FrameType.writable) : 0
-    // Xen's own frames: shared_info and grant frames as the guest likes, the M2P read-only, its tables not at all.
-    if (mfn >= layout.m2pTables) return -Errno.perm
-    return mfn >= layout.m2p && (low & Entry.writable) !== 0 ? -Errno.acces : 0
+    // Shared_info and grant frames as the guest likes; the M2P and its tables are Xen's own.
+    if (mfn < layout.m2p) return 0
+    if (mfn < layout.frames) return -Errno.busy
+    return mfn === invalidFrame ? -Errno.inval : -Errno.perm
   }
 
   /** Ends the use that an entry made. */

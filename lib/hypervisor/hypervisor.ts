@@ -12,7 +12,8 @@ import {Rflags} from '../x86/registers.js'
 import {Segment, state} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
 import {EventChannels} from './event-channels.js'
-import type {Context, Host} from './hypercall/call.js'
+import {FreeFrames} from './free-frames.js'
+import {Arguments, again, type Context, type Host} from './hypercall/call.js'
 import {flushConsoleLine} from './hypercall/console.js'
 import {hypercall} from './hypercall/table.js'
 import type {MachineLayout} from './layout.js'
@@ -35,10 +36,13 @@ const reservedDescriptors: Readonly<Record<number, readonly [number, number]>> =
   57392: [0xffff, 0x00affb00], // 0xe030 FLAT_RING3_CS64
 }
 
+const syscallBytes = 2n
+
 export class Hypervisor implements Platform {
   readonly record: MachineRecord
   readonly events: EventChannels
   readonly tables: PageTables
+  private readonly args = new Arguments()
   private context: Context | undefined
 
   constructor(
@@ -58,6 +62,7 @@ export class Hypervisor implements Platform {
       layout: this.layout,
       events: this.events,
       tables: this.tables,
+      free: new FreeFrames(this.memory, this.layout, this.tables),
       host: this.host,
       crash: reason => this.crash(vcpu, reason),
       shutDown: reason => this.shutDown(vcpu, reason),
@@ -111,11 +116,15 @@ export class Hypervisor implements Platform {
       this.deliverPending(vcpu)
       return undefined
     }
-    const args = [vcpu.gpr(7), vcpu.gpr(6), vcpu.gpr(2), vcpu.gpr(10), vcpu.gpr(8), vcpu.gpr(9)]
-    const result = hypercall(this.contextOf(vcpu), number, args)
-    vcpu.setGpr(0, BigInt.asUintN(64, BigInt(result)))
-    vcpu.setGpr(1, rip)
-    vcpu.setGpr(11, vcpu.rflags)
+    const result = hypercall(this.contextOf(vcpu), number, this.args.fromRegisters(vcpu))
+    if (result === again) {
+      this.args.toRegisters(vcpu)
+      vcpu.rip = BigInt.asUintN(64, rip - syscallBytes)
+    } else {
+      vcpu.setGpr(0, BigInt.asUintN(64, BigInt(result)))
+      vcpu.setGpr(1, rip)
+      vcpu.setGpr(11, vcpu.rflags)
+    }
     this.deliverPending(vcpu)
     return undefined
   }
@@ -230,6 +239,7 @@ export class Hypervisor implements Platform {
   start(vcpu: Vcpu, entry: {rip: bigint; rsp: bigint; rsi: bigint; level4: number}): void {
     const {record} = this
     vcpu.reset()
+    this.tables.types.denyStores = page => vcpu.tlb.denyStores(page)
     vcpu.setU64('cr4', 0x660n)
     vcpu.setU32('cpl', 3)
     vcpu.setSelector(Segment.cs, 0xe033)

@@ -7,7 +7,7 @@
 import {Errno} from '../abi/xen.js'
 import type {LinearMemory} from '../x86/memory.js'
 import {state} from '../x86/state.js'
-import {FrameType, FrameTypes, xenSlots} from './frame-types.js'
+import {FrameType, FrameTypes, isAllowed, xenSlots} from './frame-types.js'
 import type {MachineLayout} from './layout.js'
 import type {MachineRecord} from './record.js'
 
@@ -33,6 +33,17 @@ export class PageTables {
     return mfn >= 0 && mfn < this.layout.frames ? this.layout.ramBase + mfn * 4096 : -1
   }
 
+  /** True for frames that are the domain's to use: RAM it has not given back, shared_info, grant frames. */
+  isOwn(mfn: number): boolean {
+    return mfn < this.layout.ramPages ? this.types.typeOf(mfn) !== FrameType.absent : mfn < this.layout.m2p
+  }
+
+  /** The low half of the entry at a machine address, 0 where there can be none. */
+  entryLow(machineAddress: number): number {
+    const at = this.address(Math.floor(machineAddress / 4096))
+    return at < 0 ? 0 : this.memory.uint32[(at + (machineAddress % 4096)) >>> 2]
+  }
+
   /** Byte offset of a RAM frame that the guest may have changed for it: not a table, not descriptors; otherwise -1. */
   plainAddress(mfn: number): number {
     if (mfn >= this.layout.ramPages) return -1
@@ -48,13 +59,13 @@ export class PageTables {
     const at = (this.layout.ramBase + mfn * 4096 + slot * 8) >>> 2
     const {uint32} = this.memory
     const level = this.types.typeOf(mfn)
-    if (level === FrameType.descriptors) return -Errno.inval
+    if (level === FrameType.descriptors || level === FrameType.absent) return -Errno.inval
     if (level >= FrameType.level1 && level <= FrameType.level4) {
       if (level === FrameType.level4 && slot >= xenSlots.first && slot <= xenSlots.last) return -Errno.inval
       const oldLow = uint32[at]
       const oldHigh = uint32[at + 1]
-      const superpage = level > FrameType.level1 && (low & large) !== 0
-      if (superpage || ((oldLow ^ low) & useBits) !== 0 || ((oldHigh ^ high) & frameBitsHigh) !== 0) {
+      if (!isAllowed(level, low)) return -Errno.inval
+      if (((oldLow ^ low) & useBits) !== 0 || ((oldHigh ^ high) & frameBitsHigh) !== 0) {
         const result = this.types.takeEntry(level, low, high)
         if (result < 0) return result
         uint32[at] = low
@@ -75,6 +86,7 @@ export class PageTables {
     this.record.setF64(which, mfn < 0 ? -1 : mfn * 4096)
     const root = this.layout.vcpuBase + state.root + (which === 'userRoot' ? 4 : 0)
     this.memory.uint32[root >>> 2] = mfn
+    if (which === 'kernelRoot') this.memory.uint64[(this.layout.vcpuBase + state.cr3) >>> 3] = BigInt(mfn * 4096)
     if (old >= 0) this.types.release(Math.floor(old / 4096))
     return true
   }

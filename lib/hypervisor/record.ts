@@ -39,6 +39,9 @@ export const field = {
   sentPorts: 0x5400, //      4096 bits, atomic: ports of the host's side that were sent to and not yet looked at
   consoleLine: 0x5600, //    256 bytes: what console_io has of a line
   consoleLength: 0x5700, //  u32  bytes of it
+  absentPages: 0x5704, //    u32  RAM frames the domain has given back
+  freeHint: 0x5708, //       u32  where the search for one begins
+  copied: 0x5740, //         64 bytes: a hypercall's record that spans two pages, for a moment
 } as const
 
 export type FieldName = keyof typeof field

@@ -208,11 +208,16 @@ t.test('descriptors: none of the system kind, none below the guest kernel', asyn
 
 t.test('the balloon gives pages back and takes them again', async t => {
   const guest = guestWithWords()
-  const pages = () => guest.call(Hypercall.memoryOp, 3)
+  const pages = () => {
+    guest.view.setUint16(0, domidSelf, true)
+    return guest.call(Hypercall.memoryOp, 3, guest.at)
+  }
   const reserve = (command: number, ...frames: number[]) => {
     guest.view.setBigUint64(0, guest.at + 64n, true)
     guest.view.setBigUint64(8, BigInt(frames.length), true)
     guest.view.setUint32(16, 0, true)
+    guest.view.setUint32(20, 0, true)
+    guest.view.setUint16(24, domidSelf, true)
     for (const [index, frame] of frames.entries()) guest.view.setBigUint64(64 + index * 8, BigInt(frame), true)
     return guest.call(Hypercall.memoryOp, command, guest.at)
   }

@@ -104,7 +104,12 @@ export function pvMachine(): PvMachine {
       vcpu.setGpr(0, BigInt(number))
       for (const [index, register] of registers.entries())
         vcpu.setGpr(register, BigInt.asUintN(64, BigInt(args[index] ?? 0)))
-      hypervisor.syscall(vcpu)
+      const {rip} = vcpu
+      // A long call goes back to its SYSCALL and is made again.
+      do {
+        vcpu.rip = rip
+        hypervisor.syscall(vcpu)
+      } while (vcpu.rip === BigInt.asUintN(64, rip - 2n))
       return Number(BigInt.asIntN(64, vcpu.gpr(0)))
     },
   }

@@ -2,11 +2,13 @@
  * What every hypercall family works with: the calling vCPU, the parts of the hypervisor, and guest memory by value. Arguments are copied in
  * once, checked, acted on, and copied out; a bad guest pointer is -EFAULT, never a fault of the guest.
  */
+import type {LinearMemory} from '../../x86/memory.js'
 import type {Vcpu} from '../../x86/vcpu.js'
 import type {EventChannels} from '../event-channels.js'
+import type {FreeFrames} from '../free-frames.js'
 import type {MachineLayout} from '../layout.js'
 import type {PageTables} from '../page-tables.js'
-import type {MachineRecord} from '../record.js'
+import {field, type MachineRecord} from '../record.js'
 
 /** What the outside world gives the hypervisor. */
 export interface Host {
@@ -28,6 +30,7 @@ export interface Context {
   readonly layout: MachineLayout
   readonly events: EventChannels
   readonly tables: PageTables
+  readonly free: FreeFrames
   readonly host: Host
   /** Ends the domain with SHUTDOWN_crash. */
   crash(reason: string): void
@@ -35,11 +38,111 @@ export interface Context {
   shutDown(reason: number): void
 }
 
-/** Arguments 0 to 5 as the registers hold them. */
-export type Arguments = readonly bigint[]
+/** General registers that hold arguments 0 to 5: RDI RSI RDX R10 R8 R9. */
+const argumentRegisters = [7, 6, 2, 10, 8, 9]
 
-/** A handler's answer: 0, a count, or a negative errno. */
-export type HypercallHandler = (context: Context, args: Arguments) => number
+/** Arguments 0 to 5, as 32-bit halves for the busy paths and as bigints for the others. */
+export class Arguments {
+  private readonly words = new Uint32Array(12)
+  private readonly quads = new BigUint64Array(this.words.buffer)
+
+  low(index: number): number {
+    return this.words[index * 2]
+  }
+  /** The upper half; signed, as addresses have it. */
+  high(index: number): number {
+    return this.words[index * 2 + 1] | 0
+  }
+  u64(index: number): bigint {
+    return this.quads[index]
+  }
+  /** The argument as a number; beyond 2^53 only its size is right. */
+  number(index: number): number {
+    return this.words[index * 2 + 1] * 2 ** 32 + this.words[index * 2]
+  }
+  set(index: number, value: number): void {
+    this.words[index * 2] = value
+    this.words[index * 2 + 1] = Math.floor(value / 2 ** 32)
+  }
+  /** Moves a pointer on, over the edge of its low half too. */
+  advance(index: number, bytes: number): void {
+    const moved = this.words[index * 2] + bytes
+    this.words[index * 2] = moved
+    this.words[index * 2 + 1] += Math.floor(moved / 2 ** 32)
+  }
+  fromRegisters(vcpu: Vcpu): this {
+    for (let index = 0; index < 6; index++) {
+      this.words[index * 2] = vcpu.gprLow(argumentRegisters[index])
+      this.words[index * 2 + 1] = vcpu.gprHigh(argumentRegisters[index])
+    }
+    return this
+  }
+  toRegisters(vcpu: Vcpu): void {
+    for (let index = 0; index < 6; index++) vcpu.setGpr(argumentRegisters[index], this.quads[index])
+  }
+  /** `at`: word offset in linear memory. */
+  fromMemory(memory: LinearMemory, at: number): this {
+    for (let index = 0; index < 12; index++) this.words[index] = memory.uint32[at + index]
+    return this
+  }
+  bytes(): Uint8Array {
+    return new Uint8Array(this.words.buffer)
+  }
+}
+
+/**
+ * A handler's answer: 0, a count, a negative errno, or `again`: it has done a part, its arguments now say what is left, and the guest makes the
+ * same call once more as soon as events, timers and the toolstack had their turn.
+ */
+export type HypercallHandler = (context: Context, args: Arguments) => number | bigint
+
+/** See HypercallHandler. Xen calls it -ERESTART and does not show it either. */
+export const again = -85
+
+/** Entries a call works on before others get their turn. */
+export const entriesPerTurn = 2048
+
+/**
+ * Word offset in linear memory of a copy of a small record of the guest, or -1; good until the next call. A record within one page is shown where
+ * it lies: each word of it may be read once only.
+ */
+export function peek({vcpu}: Context, low: number, high: number, length: number): number {
+  if ((low & 3) === 0 && (low & 0xfff) + length <= 4096) {
+    const at = vcpu.hostAddress(low, high, 'read')
+    return at < 0 ? -1 : at >>> 2
+  }
+  const bytes = vcpu.readBytes((BigInt(high >>> 0) << 32n) | BigInt(low), length)
+  if (bytes === undefined) return -1
+  vcpu.memory.bytes.set(bytes, field.copied)
+  return field.copied >>> 2
+}
+
+/** Stores a 32-bit word for the guest; false when it may not be written. */
+export function poke(context: Context, low: number, high: number, value: number): boolean {
+  return store(context, low, high, 4, value, 0)
+}
+
+/** Stores 64 bits for the guest; false when they may not be written. */
+export function poke64(context: Context, low: number, high: number, value: number, valueHigh: number): boolean {
+  return store(context, low, high, 8, value, valueHigh)
+}
+
+function store({vcpu}: Context, low: number, high: number, size: number, first: number, second: number): boolean {
+  if ((low & (size - 1)) === 0) {
+    const at = vcpu.hostAddress(low, high, 'write')
+    if (at < 0) return false
+    if (!vcpu.code.hasCode((at & ~0xfff) >>> 0)) {
+      vcpu.memory.uint32[at >>> 2] = first
+      if (size === 8) vcpu.memory.uint32[(at >>> 2) + 1] = second
+      return true
+    }
+  }
+  const bytes = new Uint8Array(size)
+  const view = new DataView(bytes.buffer)
+  view.setUint32(0, first, true)
+  if (size === 8) view.setUint32(4, second, true)
+  return vcpu.writeBytes((BigInt(high >>> 0) << 32n) | BigInt(low), bytes)
+}
 
 /** A copy of `length` bytes of guest memory as a view, or undefined. */
 export function copyIn(context: Context, address: bigint, length: number): DataView | undefined {

@@ -6,7 +6,7 @@
  */
 import {Errno} from '../../abi/xen.js'
 import {field, type MachineRecord} from '../record.js'
-import {type Arguments, type Context, type Host, low} from './call.js'
+import type {Arguments, Context, Host} from './call.js'
 
 const longestWrite = 4096
 const longestLine = 256
@@ -17,10 +17,10 @@ const leastCharge = 64
 
 /** CONSOLEIO_write; reading is for privileged domains. */
 export function consoleIo(context: Context, args: Arguments): number {
-  if (low(args[0]) !== 0) return -Errno.perm
+  if (args.low(0) !== 0) return -Errno.perm
   const {record, host} = context
-  const length = Math.min(low(args[1]), longestWrite)
-  const bytes = context.vcpu.readBytes(args[2], length)
+  const length = Math.min(args.low(1), longestWrite)
+  const bytes = context.vcpu.readBytes(args.u64(2), length)
   if (bytes === undefined) return -Errno.fault
   const line = record.memory.bytes
   for (const byte of bytes) {

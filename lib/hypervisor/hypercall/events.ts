@@ -6,7 +6,7 @@
 import {domidSelf, Errno, perVcpuVirqs, virqCount} from '../../abi/xen.js'
 import {PortKind, portCount} from '../event-channels.js'
 import {maximumGrantFrames} from '../layout.js'
-import {type Arguments, type Context, copyIn, copyOut, low} from './call.js'
+import {type Arguments, type Context, copyIn, copyOut} from './call.js'
 
 /** Copies an argument record in, runs `act` on it, copies it out when that returned 0. */
 function withRecord(context: Context, address: bigint, size: number, act: (view: DataView) => number): number {
@@ -21,9 +21,9 @@ const isPort = (port: number) => port > 0 && port < portCount
 
 export function eventChannelOp(context: Context, args: Arguments): number {
   const {events, host} = context
-  switch (low(args[0])) {
+  switch (args.low(0)) {
     case 1: // EVTCHNOP_bind_virq
-      return withRecord(context, args[1], 12, view => {
+      return withRecord(context, args.u64(1), 12, view => {
         const virq = view.getUint32(0, true)
         if (virq >= virqCount) return -Errno.inval
         if (view.getUint32(4, true) !== 0) return -Errno.noent
@@ -37,14 +37,14 @@ export function eventChannelOp(context: Context, args: Arguments): number {
     case 2: // EVTCHNOP_bind_pirq
       return -Errno.perm
     case 3: // EVTCHNOP_close
-      return withRecord(context, args[1], 4, view => {
+      return withRecord(context, args.u64(1), 4, view => {
         const port = view.getUint32(0, true)
         if (!isPort(port) || events.kind(port) === PortKind.free) return -Errno.inval
         events.close(port)
         return 0
       })
     case 4: // EVTCHNOP_send
-      return withRecord(context, args[1], 4, view => {
+      return withRecord(context, args.u64(1), 4, view => {
         const port = view.getUint32(0, true)
         if (!isPort(port)) return -Errno.inval
         const kind = events.kind(port)
@@ -55,7 +55,7 @@ export function eventChannelOp(context: Context, args: Arguments): number {
         return 0
       })
     case 5: // EVTCHNOP_status
-      return withRecord(context, args[1], 24, view => {
+      return withRecord(context, args.u64(1), 24, view => {
         const port = view.getUint32(4, true)
         if (!isPort(port)) return -Errno.inval
         const kind = events.kind(port)
@@ -65,7 +65,7 @@ export function eventChannelOp(context: Context, args: Arguments): number {
         return 0
       })
     case 6: // EVTCHNOP_alloc_unbound
-      return withRecord(context, args[1], 8, view => {
+      return withRecord(context, args.u64(1), 8, view => {
         if (view.getUint16(0, true) !== domidSelf) return -Errno.perm
         const port = events.allocate(PortKind.unbound, 0, view.getUint16(2, true))
         if (port === 0) return -Errno.nospc
@@ -73,7 +73,7 @@ export function eventChannelOp(context: Context, args: Arguments): number {
         return 0
       })
     case 7: // EVTCHNOP_bind_ipi
-      return withRecord(context, args[1], 8, view => {
+      return withRecord(context, args.u64(1), 8, view => {
         if (view.getUint32(0, true) !== 0) return -Errno.noent
         const port = events.allocate(PortKind.ipi)
         if (port === 0) return -Errno.nospc
@@ -81,14 +81,14 @@ export function eventChannelOp(context: Context, args: Arguments): number {
         return 0
       })
     case 8: // EVTCHNOP_bind_vcpu
-      return withRecord(context, args[1], 8, view => {
+      return withRecord(context, args.u64(1), 8, view => {
         const port = view.getUint32(0, true)
         if (view.getUint32(4, true) !== 0) return -Errno.noent
         if (!isPort(port)) return -Errno.inval
         return events.kind(port) === PortKind.virq || events.kind(port) === PortKind.ipi ? -Errno.inval : 0
       })
     case 9: // EVTCHNOP_unmask
-      return withRecord(context, args[1], 4, view => {
+      return withRecord(context, args.u64(1), 4, view => {
         const port = view.getUint32(0, true)
         if (!isPort(port)) return -Errno.inval
         events.unmask(port)
@@ -101,10 +101,10 @@ export function eventChannelOp(context: Context, args: Arguments): number {
 
 export function grantTableOp(context: Context, args: Arguments): number {
   const {layout} = context
-  if (low(args[2]) !== 1) return low(args[2]) === 0 ? 0 : -Errno.nosys
-  switch (low(args[0])) {
+  if (args.low(2) !== 1) return args.low(2) === 0 ? 0 : -Errno.nosys
+  switch (args.low(0)) {
     case 2: // GNTTABOP_setup_table
-      return withRecord(context, args[1], 24, view => {
+      return withRecord(context, args.u64(1), 24, view => {
         const frames = view.getUint32(4, true)
         if (frames > maximumGrantFrames) {
           view.setInt16(8, -1, true)
@@ -118,14 +118,14 @@ export function grantTableOp(context: Context, args: Arguments): number {
         return 0
       })
     case 6: // GNTTABOP_query_size
-      return withRecord(context, args[1], 16, view => {
+      return withRecord(context, args.u64(1), 16, view => {
         view.setUint32(4, 1, true)
         view.setUint32(8, maximumGrantFrames, true)
         view.setInt16(12, 0, true)
         return 0
       })
     case 10: // GNTTABOP_get_version
-      return withRecord(context, args[1], 8, view => {
+      return withRecord(context, args.u64(1), 8, view => {
         view.setUint32(4, 1, true)
         return 0
       })

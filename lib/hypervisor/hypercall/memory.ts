@@ -1,127 +1,120 @@
 /**
- * memory_op: what memory there is, and the balloon.
+ * memory_op: what memory there is, how the machine-to-physical table is seen, and the way to the balloon (reservation.ts).
  *
- * Source: public/memory.h.
+ * Source: public/memory.h; xen/common/memory.c, xen/arch/x86/mm.c (answers for a PV guest without privileges).
  */
-import {Errno} from '../../abi/xen.js'
-import {type Arguments, type Context, copyIn, copyOut, fresh, low} from './call.js'
+import {domidSelf, Errno} from '../../abi/xen.js'
+import {type Arguments, type Context, copyIn, copyOut, fresh} from './call.js'
+import {decreaseOne, exchange, increaseOne, overExtents, populateOne} from './reservation.js'
 
-const invalidEntry = 0xffffffff
 const m2pStart = 0xffff800000000000n
 const m2pEnd = 0xffff804000000000n
+/** Frames of the machine-to-physical table that one entry of machphys_mfn_list stands for: 2 MiB. */
+const m2pExtent = 512
+/** max_pfn in shared_info. Source: public/arch-x86/xen.h arch_shared_info. */
+const maxPfnOffset = 3088
 
-function m2pAt({layout}: Context, mfn: number): number {
-  return (layout.ramBase + layout.m2p * 4096 + mfn * 8) >>> 2
-}
-
-/** Pages the domain holds: M2P entries of RAM frames that are valid. */
-function currentPages(context: Context): number {
-  const {uint32} = context.vcpu.memory
-  let pages = 0
-  for (let mfn = 0; mfn < context.layout.ramPages; mfn++) if (uint32[m2pAt(context, mfn) + 1] !== invalidEntry) pages++
-  return pages
-}
-
-interface Reservation {
-  readonly list: bigint
-  readonly extents: number
-  readonly order: number
-}
-
-function reservation(context: Context, address: bigint): Reservation | undefined {
-  const view = copyIn(context, address, 32)
-  if (view === undefined) return undefined
-  return {
-    list: view.getBigUint64(0, true),
-    extents: Number(view.getBigUint64(8, true) & 0xffffffffn),
-    order: view.getUint32(16, true),
-  }
-}
-
-/** Gives frames back. Returns how many were taken. */
-function decrease(context: Context, args: Arguments, start: number): number {
-  const request = reservation(context, args[1])
-  if (request === undefined) return -Errno.fault
-  const {vcpu, tables, layout} = context
-  if (request.order !== 0) return start
-  for (let index = start; index < request.extents; index++) {
-    const entry = copyIn(context, request.list + BigInt(index * 8), 8)
-    if (entry === undefined) return index
-    const mfn = Number(entry.getBigUint64(0, true) & 0xfffffffffn)
-    if (mfn >= layout.ramPages) return index
-    const at = m2pAt(context, mfn)
-    // A frame that is mapped writable or is a table must be let go first.
-    if (vcpu.memory.uint32[at + 1] === invalidEntry || tables.types.typeOf(mfn) !== 0) return index
-    vcpu.memory.uint32[at] = invalidEntry
-    vcpu.memory.uint32[at + 1] = invalidEntry
-    const address = tables.address(mfn)
-    vcpu.memory.bytes.fill(0, address, address + 4096)
-    vcpu.codeWritten(mfn)
-  }
-  return request.extents
-}
-
-/** Finds free frames for PFNs; writes their MFNs over the list. Returns how many were found. */
-function populate(context: Context, args: Arguments, start: number): number {
-  const request = reservation(context, args[1])
-  if (request === undefined) return -Errno.fault
-  const {vcpu, layout} = context
-  if (request.order !== 0) return start
-  let candidate = 0
-  for (let index = start; index < request.extents; index++) {
-    const entry = copyIn(context, request.list + BigInt(index * 8), 8)
-    if (entry === undefined) return index
-    while (candidate < layout.ramPages && vcpu.memory.uint32[m2pAt(context, candidate) + 1] !== invalidEntry)
-      candidate++
-    if (candidate >= layout.ramPages) return index
-    const pfn = entry.getBigUint64(0, true)
-    vcpu.memory.uint64[m2pAt(context, candidate) >> 1] = pfn
-    entry.setBigUint64(0, BigInt(candidate), true)
-    if (!copyOut(context, request.list + BigInt(index * 8), entry)) return index
-  }
-  return request.extents
-}
+/** Source: public/memory.h XENMEM_*. */
+const Op = {
+  increaseReservation: 0,
+  decreaseReservation: 1,
+  maximumRamPage: 2,
+  currentReservation: 3,
+  maximumReservation: 4,
+  machphysMfnList: 5,
+  populatePhysmap: 6,
+  addToPhysmap: 7,
+  memoryMap: 9,
+  machineMemoryMap: 10,
+  exchange: 11,
+  machphysMapping: 12,
+  setMemoryMap: 13,
+  maximumGpfn: 14,
+  removeFromPhysmap: 15,
+  claimPages: 24,
+  getVnumaInfo: 26,
+} as const
 
 export function memoryOp(context: Context, args: Arguments): number {
-  const {layout} = context
-  const command = low(args[0]) & 63
-  const start = low(args[0]) >>> 6
+  const {layout, free} = context
+  const command = args.low(0) & 63
+  const start = Math.floor(args.number(0) / 64)
   switch (command) {
-    case 1: // XENMEM_decrease_reservation
-      return decrease(context, args, start)
-    case 2: // XENMEM_maximum_ram_page
+    case Op.increaseReservation:
+      return overExtents(context, args, command, start, increaseOne)
+    case Op.decreaseReservation:
+      return overExtents(context, args, command, start, decreaseOne)
+    case Op.populatePhysmap:
+      return overExtents(context, args, command, start, populateOne)
+    case Op.exchange:
+      return exchange(context, args)
+    case Op.maximumRamPage:
       return layout.frames - 1
-    case 3: // XENMEM_current_reservation
-      return currentPages(context)
-    case 4: // XENMEM_maximum_reservation
-    case 14: // XENMEM_maximum_gpfn
-      return layout.ramPages - (command === 14 ? 1 : 0)
-    case 6: // XENMEM_populate_physmap
-      return populate(context, args, start)
-    case 9: {
-      // XENMEM_memory_map: one region of RAM.
-      const request = copyIn(context, args[1], 16)
-      if (request === undefined) return -Errno.fault
-      if (request.getUint32(0, true) < 1) return -Errno.inval
-      const entry = fresh(20)
-      entry.setBigUint64(8, BigInt(layout.ramPages * 4096), true)
-      entry.setUint32(16, 1, true)
-      if (!copyOut(context, request.getBigUint64(8, true), entry)) return -Errno.fault
-      request.setUint32(0, 1, true)
-      return copyOut(context, args[1], request) ? 0 : -Errno.fault
+    case Op.currentReservation:
+      return ofOwnDomain(context, args, layout.ramPages - free.count)
+    case Op.maximumReservation:
+      return ofOwnDomain(context, args, layout.ramPages)
+    case Op.maximumGpfn: {
+      const {uint32} = context.vcpu.memory
+      const at = (layout.ramBase + layout.sharedInfo * 4096 + maxPfnOffset) >>> 2
+      return ofOwnDomain(context, args, uint32[at + 1] * 2 ** 32 + uint32[at] - 1)
     }
-    case 10: // XENMEM_machine_memory_map
-    case 13:
-      return -Errno.perm
-    case 12: {
-      // XENMEM_machphys_mapping
+    case Op.machphysMfnList:
+      return machphysMfnList(context, args)
+    case Op.memoryMap:
+      return memoryMap(context, args)
+    case Op.machphysMapping: {
       const mapping = fresh(24)
       mapping.setBigUint64(0, m2pStart, true)
       mapping.setBigUint64(8, m2pEnd, true)
       mapping.setBigUint64(16, BigInt(layout.frames - 1), true)
-      return copyOut(context, args[1], mapping) ? 0 : -Errno.fault
+      return copyOut(context, args.u64(1), mapping) ? 0 : -Errno.fault
     }
+    case Op.machineMemoryMap:
+    case Op.setMemoryMap:
+    case Op.claimPages:
+      return -Errno.perm
+    case Op.addToPhysmap:
+    case Op.removeFromPhysmap:
+      // For guests whose physical addresses Xen translates.
+      return -Errno.acces
+    case Op.getVnumaInfo:
+      return -Errno.opnotsupp
     default:
       return -Errno.nosys
   }
+}
+
+/** `answer`, if the domain at argument 1 is the caller itself. */
+function ofOwnDomain(context: Context, args: Arguments, answer: number): number {
+  const domain = copyIn(context, args.u64(1), 2)
+  if (domain === undefined) return -Errno.fault
+  return domain.getUint16(0, true) === domidSelf ? answer : -Errno.srch
+}
+
+/** XENMEM_memory_map: one region of RAM. */
+function memoryMap(context: Context, args: Arguments): number {
+  const request = copyIn(context, args.u64(1), 16)
+  if (request === undefined) return -Errno.fault
+  const entries = Math.min(request.getUint32(0, true), 1)
+  const entry = fresh(20)
+  entry.setBigUint64(8, BigInt(context.layout.ramPages * 4096), true)
+  entry.setUint32(16, 1, true)
+  if (entries > 0 && !copyOut(context, request.getBigUint64(8, true), entry)) return -Errno.fault
+  request.setUint32(0, entries, true)
+  return copyOut(context, args.u64(1), request) ? 0 : -Errno.fault
+}
+
+/** XENMEM_machphys_mfn_list: which frames hold the machine-to-physical table. */
+function machphysMfnList(context: Context, args: Arguments): number {
+  const {layout} = context
+  const request = copyIn(context, args.u64(1), 24)
+  if (request === undefined) return -Errno.fault
+  const extents = Math.min(request.getUint32(0, true), Math.ceil(layout.m2pFrames / m2pExtent))
+  const list = fresh(extents * 8)
+  for (let index = 0; index < extents; index++)
+    list.setBigUint64(index * 8, BigInt(layout.m2p + index * m2pExtent), true)
+  if (extents > 0 && !copyOut(context, request.getBigUint64(8, true), list)) return -Errno.fault
+  request.setUint32(16, extents, true)
+  return copyOut(context, args.u64(1), request) ? 0 : -Errno.fault
 }

@@ -1,148 +1,213 @@
 /**
- * mmu_update, update_va_mapping, mmuext_op: the guest changes its page tables.
+ * mmu_update, update_va_mapping, mmuext_op: the guest changes its page tables. The kernel spends much of its time here, so entries are read as
+ * 32-bit halves where they lie. A long list is worked on in turns: the arguments move on, and the count carries a mark that some are done.
  *
- * Source: public/xen.h (mmu_update, mmuext_op, UVMF_*).
+ * Source: public/xen.h (mmu_update, mmuext_op, UVMF_*); xen/arch/x86/mm.c (errors).
  */
-import {Errno} from '../../abi/xen.js'
-import {type Arguments, type Context, copyIn, copyOut, fresh, low} from './call.js'
+import {domidSelf, Errno} from '../../abi/xen.js'
+import {type Arguments, again, type Context, entriesPerTurn, peek, poke} from './call.js'
 
 const UpdateKind = {normal: 0, machphys: 1, preserveAd: 2, noTranslate: 3} as const
 const accessedDirty = 0x60
+/** In a count: this is the rest of a list, and *done holds how many were done before. */
+const resumed = 0x80000000
+/** DOMID_IO, DOMID_XEN: domains without a number of their own, closed to others. */
+const specialDomains = {io: 0x7ff1, xen: 0x7ff2} as const
 
-function storeDone(context: Context, address: bigint, done: number): void {
-  if (address === 0n) return
-  const view = fresh(4)
-  view.setUint32(0, done, true)
-  copyOut(context, address, view)
+/** 0, or what naming another domain as the owner of frames gets. */
+function checkOwner(args: Arguments): number {
+  const owner = args.low(3)
+  if (owner === domidSelf) return 0
+  return owner === specialDomains.io || owner === specialDomains.xen ? -Errno.perm : -Errno.srch
 }
 
-/** Runs `each` over `count` entries of `size` bytes; stops at the first error. */
-function overEntries(context: Context, args: Arguments, size: number, each: (entry: DataView) => number): number {
-  const count = low(args[1])
-  const chunk = 64
-  for (let first = 0; first < count; first += chunk) {
-    const here = Math.min(chunk, count - first)
-    const view = copyIn(context, args[0] + BigInt(first * size), here * size)
-    if (view === undefined) {
-      storeDone(context, args[2], first)
-      return -Errno.fault
-    }
-    for (let index = 0; index < here; index++) {
-      const result = each(new DataView(view.buffer, view.byteOffset + index * size, size))
-      if (result < 0) {
-        storeDone(context, args[2], first + index)
-        return result
-      }
-    }
+/** Runs `each` over the list at argument 0; stops at the first error. `at` is the entry's word offset in linear memory. */
+function overEntries(
+  context: Context,
+  args: Arguments,
+  size: number,
+  each: (context: Context, at: number) => number,
+): number {
+  const owner = checkOwner(args)
+  if (owner < 0) return owner
+  let left = args.low(1)
+  let before = 0
+  if (left >= resumed) {
+    left -= resumed
+    const done = args.low(2) === 0 && args.high(2) === 0 ? -1 : peek(context, args.low(2), args.high(2), 4)
+    if (done !== -1) before = context.vcpu.memory.uint32[done]
   }
-  storeDone(context, args[2], count)
-  return 0
+  let result = 0
+  let done = 0
+  for (; done < left; done++) {
+    if (done === entriesPerTurn) {
+      result = again
+      break
+    }
+    const at = peek(context, args.low(0), args.high(0), size)
+    result = at === -1 ? -Errno.fault : each(context, at)
+    if (result < 0) break
+    args.advance(0, size)
+  }
+  if (args.low(2) !== 0 || args.high(2) !== 0) poke(context, args.low(2), args.high(2), before + done)
+  args.set(1, left - done + resumed)
+  return result
 }
 
 export function mmuUpdate(context: Context, args: Arguments): number {
-  const {layout, tables} = context
-  const {uint32} = context.vcpu.memory
-  return overEntries(context, args, 16, entry => {
-    const pointerLow = entry.getUint32(0, true)
-    const address = entry.getUint32(4, true) * 2 ** 32 + ((pointerLow & ~7) >>> 0)
-    let valueLow = entry.getUint32(8, true)
-    const valueHigh = entry.getUint32(12, true)
-    switch (pointerLow & 3) {
-      case UpdateKind.machphys: {
-        const mfn = Math.floor(address / 4096)
-        if (mfn >= layout.frames) return -Errno.inval
-        const at = (layout.ramBase + layout.m2p * 4096 + mfn * 8) >>> 2
-        uint32[at] = valueLow
-        uint32[at + 1] = valueHigh
-        return 0
-      }
-      case UpdateKind.preserveAd: {
-        const frame = tables.address(Math.floor(address / 4096))
-        if (frame < 0) return -Errno.inval
-        const old = uint32[(frame + (address % 4096)) >>> 2]
-        if (valueLow & 1) valueLow |= old & accessedDirty
-        return tables.update(address, valueLow, valueHigh)
-      }
-      default:
-        return tables.update(address, valueLow, valueHigh)
-    }
-  })
+  return overEntries(context, args, 16, updateOne)
 }
 
+function updateOne(context: Context, at: number): number {
+  const {layout, tables} = context
+  const {uint32} = context.vcpu.memory
+  const pointer = uint32[at]
+  const address = uint32[at + 1] * 2 ** 32 + ((pointer & ~7) >>> 0)
+  const low = uint32[at + 2]
+  const high = uint32[at + 3]
+  switch (pointer & 3) {
+    case UpdateKind.machphys: {
+      const mfn = Math.floor(address / 4096)
+      if (!tables.isOwn(mfn)) return -Errno.inval
+      const entry = (layout.ramBase + layout.m2p * 4096 + mfn * 8) >>> 2
+      uint32[entry] = low
+      uint32[entry + 1] = high
+      return 0
+    }
+    case UpdateKind.preserveAd: {
+      const kept = (low & 1) !== 0 ? tables.entryLow(address) & accessedDirty : 0
+      return tables.update(address, low | kept, high)
+    }
+    default:
+      return tables.update(address, low, high)
+  }
+}
+
+const Flush = {none: 0, tlb: 1, page: 2, typeMask: 3} as const
+/** UVMF_ALL; 0 is UVMF_LOCAL, anything else the address of a bitmap of vCPUs. */
+const everyVcpu = 4
+
 export function updateVaMapping(context: Context, args: Arguments): number {
-  const [linear, value, flags] = args
   const {tables, vcpu, layout} = context
-  const at = tables.leafEntry(low(linear), Number(BigInt.asIntN(32, linear >> 32n)))
+  const at = tables.leafEntry(args.low(0), args.high(0))
   if (at < 0) return -Errno.inval
-  const machineAddress = at - layout.ramBase
-  const result = tables.update(machineAddress, low(value), Number((value >> 32n) & 0xffffffffn))
+  const result = tables.update(at - layout.ramBase, args.low(1), args.high(1) >>> 0)
   if (result < 0) return result
-  const kind = Number(flags & 3n)
-  if (kind === 1) vcpu.flushTlb()
-  else if (kind === 2) vcpu.flushTlbPage(linear)
+  const flags = args.low(2)
+  const kind = flags & Flush.typeMask
+  if (kind === Flush.none) return 0
+  const where = (flags & ~Flush.typeMask) >>> 0
+  // The flush comes before any complaint about the bitmap: too many flushes harm nobody.
+  if (kind === Flush.tlb) vcpu.flushTlb()
+  else if (kind === Flush.page) vcpu.tlb.flushPage(args.low(0))
+  const isBitmap = (where !== 0 && where !== everyVcpu) || args.high(2) !== 0
+  return isBitmap && peek(context, where, args.high(2), 8) === -1 ? -Errno.fault : 0
+}
+
+/** Source: public/xen.h MMUEXT_*. */
+const Extended = {
+  pinL1: 0,
+  pinL4: 3,
+  unpin: 4,
+  newBaseptr: 5,
+  tlbFlushLocal: 6,
+  invlpgLocal: 7,
+  tlbFlushMulti: 8,
+  invlpgMulti: 9,
+  tlbFlushAll: 10,
+  invlpgAll: 11,
+  flushCache: 12,
+  setLdt: 13,
+  newUserBaseptr: 15,
+  clearPage: 16,
+  copyPage: 17,
+  flushCacheGlobal: 18,
+  markSuper: 19,
+  unmarkSuper: 20,
+} as const
+
+export function mmuextOp(context: Context, args: Arguments): number {
+  return overEntries(context, args, 24, extendedOne)
+}
+
+function extendedOne(context: Context, at: number): number {
+  const {vcpu, tables} = context
+  const {uint32} = vcpu.memory
+  const command = uint32[at]
+  const low = uint32[at + 2]
+  const high = uint32[at + 3]
+  const secondLow = uint32[at + 4]
+  const secondHigh = uint32[at + 5] | 0
+  const mfn = high * 2 ** 32 + low
+  switch (command) {
+    case Extended.tlbFlushMulti:
+    case Extended.invlpgMulti:
+      if (peek(context, secondLow, secondHigh, 8) === -1) return -Errno.inval
+      if (command === Extended.tlbFlushMulti) vcpu.flushTlb()
+      else vcpu.tlb.flushPage(low)
+      return 0
+    case Extended.tlbFlushLocal:
+    case Extended.tlbFlushAll:
+      vcpu.flushTlb()
+      return 0
+    case Extended.invlpgLocal:
+    case Extended.invlpgAll:
+      vcpu.tlb.flushPage(low)
+      return 0
+    case Extended.newBaseptr:
+      if (!tables.setRoot('kernelRoot', mfn)) return -Errno.inval
+      vcpu.flushTlb()
+      return 0
+    case Extended.newUserBaseptr:
+      if (!tables.setRoot('userRoot', mfn === 0 ? -1 : mfn)) return -Errno.inval
+      vcpu.flushTlb()
+      return 0
+    case Extended.unpin:
+      return tables.unpin(mfn)
+    case Extended.setLdt:
+      return setLdt(context, low, high, secondLow)
+    case Extended.clearPage:
+    case Extended.copyPage:
+      return fillPage(
+        context,
+        mfn,
+        command === Extended.copyPage ? (secondHigh >>> 0) * 2 ** 32 + secondLow : undefined,
+      )
+    case Extended.flushCache:
+    case Extended.flushCacheGlobal:
+      return -Errno.acces
+    case Extended.markSuper:
+    case Extended.unmarkSuper:
+      return -Errno.opnotsupp
+    default:
+      return command <= Extended.pinL4 ? tables.pin(mfn, command + 1) : -Errno.nosys
+  }
+}
+
+const mostLdtEntries = 8192
+/** Xen's own part of the address space: L4 slots 256 to 271. */
+const hole = {first: 0xffff8000, last: 0xffff87ff} as const
+
+function setLdt({record}: Context, low: number, high: number, entries: number): number {
+  const top = high >> 15
+  const isGuests = (top === 0 || top === -1) && !(high >>> 0 >= hole.first && high >>> 0 <= hole.last)
+  if (entries > mostLdtEntries || (low & 0xfff) !== 0 || !isGuests) return -Errno.inval
+  record.setU64('ldtBase', (BigInt(high >>> 0) << 32n) | BigInt(low))
+  record.setU32('ldtEntries', entries)
   return 0
 }
 
-export function mmuextOp(context: Context, args: Arguments): number {
-  const {vcpu, record, tables} = context
-  return overEntries(context, args, 24, entry => {
-    const command = entry.getUint32(0, true)
-    const argument = entry.getBigUint64(8, true)
-    const mfn = Number(argument & 0xfffffffffn)
-    switch (command) {
-      case 0:
-      case 1:
-      case 2:
-      case 3:
-        return tables.pin(mfn, command + 1)
-      case 4:
-        return tables.unpin(mfn)
-      case 5: {
-        if (!tables.setRoot('kernelRoot', mfn)) return -Errno.inval
-        vcpu.setU64('cr3', BigInt(mfn * 4096))
-        vcpu.flushTlb()
-        return 0
-      }
-      case 6: // TLB_FLUSH_LOCAL
-      case 8: // TLB_FLUSH_MULTI
-      case 10: // TLB_FLUSH_ALL
-        vcpu.flushTlb()
-        return 0
-      case 7: // INVLPG_LOCAL
-      case 9: // INVLPG_MULTI
-      case 11: // INVLPG_ALL
-        vcpu.flushTlbPage(argument)
-        return 0
-      case 12: // FLUSH_CACHE
-      case 18:
-        return -Errno.acces
-      case 13: {
-        const entries = Number(entry.getBigUint64(16, true) & 0xffffffffn)
-        if (entries > 8192 || (argument & 0xfffn) !== 0n) return -Errno.inval
-        record.setU64('ldtBase', argument)
-        record.setU32('ldtEntries', entries)
-        return 0
-      }
-      case 15: {
-        if (!tables.setRoot('userRoot', mfn === 0 ? -1 : mfn)) return -Errno.inval
-        vcpu.flushTlb()
-        return 0
-      }
-      case 16: // CLEAR_PAGE
-      case 17: {
-        const target = tables.plainAddress(mfn)
-        const source = tables.address(Number(entry.getBigUint64(16, true) & 0xfffffffffn))
-        if (target < 0 || (command === 17 && source < 0)) return -Errno.inval
-        if (command === 16) vcpu.memory.bytes.fill(0, target, target + 4096)
-        else vcpu.memory.bytes.copyWithin(target, source, source + 4096)
-        vcpu.codeWritten(mfn)
-        return 0
-      }
-      case 19:
-      case 20:
-        return -Errno.opnotsupp
-      default:
-        return -Errno.nosys
-    }
-  })
+/** CLEAR_PAGE, or COPY_PAGE from `source`. */
+function fillPage({vcpu, tables}: Context, mfn: number, source: number | undefined): number {
+  const {bytes} = vcpu.memory
+  const target = tables.plainAddress(mfn)
+  if (target < 0) return -Errno.inval
+  if (source === undefined) bytes.fill(0, target, target + 4096)
+  else {
+    if (!tables.isOwn(source)) return -Errno.inval
+    const from = tables.address(source)
+    bytes.copyWithin(target, from, from + 4096)
+  }
+  vcpu.codeWritten(mfn)
+  return 0
 }

@@ -12,12 +12,12 @@ import {type Arguments, type Context, copyIn, isCanonical, low} from './call.js'
 
 export function setTrapTable({vcpu, ...context}: Context, args: Arguments): number {
   const {memory} = vcpu
-  if (args[0] === 0n) {
+  if (args.u64(0) === 0n) {
     clearTraps(memory)
     return 0
   }
   for (let index = 0; index <= 256; index++) {
-    const entry = copyIn({vcpu, ...context}, args[0] + BigInt(index * 16), 16)
+    const entry = copyIn({vcpu, ...context}, args.u64(0) + BigInt(index * 16), 16)
     if (entry === undefined) return -Errno.fault
     const address = entry.getBigUint64(8, true)
     if (address === 0n) return 0
@@ -33,10 +33,10 @@ const reservedSelectors = 7168
 
 export function setGdt(context: Context, args: Arguments): number {
   const {record, tables, vcpu, layout} = context
-  const entries = low(args[1])
+  const entries = args.low(1)
   if (entries > reservedSelectors) return -Errno.inval
   const frames = Math.ceil(entries / 512)
-  const list = copyIn(context, args[0], frames * 8)
+  const list = copyIn(context, args.u64(0), frames * 8)
   if (list === undefined) return -Errno.fault
   const mfns: number[] = []
   for (let index = 0; index < frames; index++) {
@@ -80,7 +80,8 @@ function checkedDescriptor(high: number): number | undefined {
 }
 
 export function updateDescriptor({vcpu, tables}: Context, args: Arguments): number {
-  const [address, value] = args
+  const address = args.u64(0)
+  const value = args.u64(1)
   const mfn = Number(address >> 12n)
   const frame = tables.types.typeOf(mfn) === FrameType.descriptors ? tables.address(mfn) : tables.plainAddress(mfn)
   if (frame < 0 || (address & 7n) !== 0n) return -Errno.inval
@@ -93,34 +94,35 @@ export function updateDescriptor({vcpu, tables}: Context, args: Arguments): numb
 }
 
 export function stackSwitch({record}: Context, args: Arguments): number {
-  record.setU32('kernelSs', low(args[0]) | 3)
-  record.setU64('kernelSp', args[1])
+  record.setU32('kernelSs', args.low(0) | 3)
+  record.setU64('kernelSp', args.u64(1))
   return 0
 }
 
 export function fpuTaskswitch({vcpu}: Context, args: Arguments): number {
-  setTaskSwitched(vcpu, args[0] !== 0n)
+  setTaskSwitched(vcpu, args.u64(0) !== 0n)
   return 0
 }
 
 export function setDebugreg({vcpu}: Context, args: Arguments): number {
-  const register = low(args[0])
+  const register = args.low(0)
   if (register > 7) return -Errno.inval
-  vcpu.memory.uint64[(field.debug >> 3) + register] = args[1]
+  vcpu.memory.uint64[(field.debug >> 3) + register] = args.u64(1)
   return 0
 }
 
 export function getDebugreg({vcpu}: Context, args: Arguments): number {
-  const register = low(args[0])
+  const register = args.low(0)
   return register > 7 ? -Errno.inval : Number(vcpu.memory.uint64[(field.debug >> 3) + register])
 }
 
 const Base = {fs: 0, gsUser: 1, gsKernel: 2, gsUserSelector: 3} as const
 
 export function setSegmentBase({vcpu}: Context, args: Arguments): number {
-  const [which, value] = args
-  if (low(which) !== Base.gsUserSelector && !isCanonical(value)) return -Errno.inval
-  switch (low(which)) {
+  const which = args.low(0)
+  const value = args.u64(1)
+  if (which !== Base.gsUserSelector && !isCanonical(value)) return -Errno.inval
+  switch (which) {
     case Base.fs:
       vcpu.setSegmentBase(Segment.fs, value)
       return 0
@@ -150,8 +152,8 @@ export function setSegmentBase({vcpu}: Context, args: Arguments): number {
 const callbackTypes = new Set([0, 1, 2, 3, 4, 5, 7])
 
 export function callbackOp(context: Context, args: Arguments): number {
-  if (low(args[0]) !== 0) return -Errno.inval
-  const request = copyIn(context, args[1], 16)
+  if (args.low(0) !== 0) return -Errno.inval
+  const request = copyIn(context, args.u64(1), 16)
   if (request === undefined) return -Errno.fault
   const type = request.getUint16(0, true)
   const address = request.getBigUint64(8, true)

@@ -9,7 +9,7 @@ import {portCount} from '../event-channels.js'
 import {FrameType} from '../frame-types.js'
 import {field} from '../record.js'
 import {refreshTimeArea, writeTimeInfo} from '../time.js'
-import {type Arguments, type Context, copyIn, low} from './call.js'
+import {type Arguments, type Context, copyIn} from './call.js'
 
 /** Makes generated code return to the run loop. */
 function lookAround({vcpu}: Context): void {
@@ -18,7 +18,7 @@ function lookAround({vcpu}: Context): void {
 
 export function schedOp(context: Context, args: Arguments): number {
   const {record, vcpu, events} = context
-  switch (low(args[0])) {
+  switch (args.low(0)) {
     case 0: // SCHEDOP_yield
       return 0
     case 1: // SCHEDOP_block
@@ -27,7 +27,7 @@ export function schedOp(context: Context, args: Arguments): number {
       lookAround(context)
       return 0
     case 2: {
-      const reason = copyIn(context, args[1], 4)
+      const reason = copyIn(context, args.u64(1), 4)
       if (reason === undefined) return -Errno.fault
       // A reason is one byte to Xen.
       context.shutDown(reason.getUint8(0))
@@ -35,7 +35,7 @@ export function schedOp(context: Context, args: Arguments): number {
     }
     case 3: {
       // SCHEDOP_poll
-      const request = copyIn(context, args[1], 24)
+      const request = copyIn(context, args.u64(1), 24)
       if (request === undefined) return -Errno.fault
       const count = request.getUint32(8, true)
       if (count > 128) return -Errno.inval
@@ -69,7 +69,7 @@ export function schedOp(context: Context, args: Arguments): number {
 }
 
 export function setTimerOp({record}: Context, args: Arguments): number {
-  record.setF64('timer', args[0] === 0n ? Number.POSITIVE_INFINITY : Number(args[0]))
+  record.setF64('timer', args.u64(0) === 0n ? Number.POSITIVE_INFINITY : Number(args.u64(0)))
   return 0
 }
 
@@ -78,8 +78,8 @@ const leastPeriodNs = 1_000_000
 
 export function vcpuOp(context: Context, args: Arguments): number {
   const {record, vcpu, tables, host} = context
-  const command = low(args[0])
-  if (low(args[1]) !== 0) return -Errno.noent
+  const command = args.low(0)
+  if (args.low(1) !== 0) return -Errno.noent
   switch (command) {
     case 0: // VCPUOP_initialise
       return -Errno.exist
@@ -92,14 +92,14 @@ export function vcpuOp(context: Context, args: Arguments): number {
       return 1
     case 5: {
       // VCPUOP_register_runstate_memory_area
-      const area = copyIn(context, args[2], 8)
+      const area = copyIn(context, args.u64(2), 8)
       if (area === undefined) return -Errno.fault
       record.setU64('runstateArea', area.getBigUint64(0, true))
       vcpu.writeBytes(area.getBigUint64(0, true), new Uint8Array(48))
       return 0
     }
     case 6: {
-      const period = copyIn(context, args[2], 8)
+      const period = copyIn(context, args.u64(2), 8)
       if (period === undefined) return -Errno.fault
       const ns = Number(period.getBigUint64(0, true))
       if (ns < leastPeriodNs) return -Errno.inval
@@ -111,7 +111,7 @@ export function vcpuOp(context: Context, args: Arguments): number {
       record.setF64('periodNs', 0)
       return 0
     case 8: {
-      const timer = copyIn(context, args[2], 16)
+      const timer = copyIn(context, args.u64(2), 16)
       if (timer === undefined) return -Errno.fault
       record.setF64('timer', Number(timer.getBigUint64(0, true)))
       return 0
@@ -121,7 +121,7 @@ export function vcpuOp(context: Context, args: Arguments): number {
       return 0
     case 10: {
       // VCPUOP_register_vcpu_info
-      const place = copyIn(context, args[2], 16)
+      const place = copyIn(context, args.u64(2), 16)
       if (place === undefined) return -Errno.fault
       const offset = place.getUint32(8, true)
       const mfn = Number(place.getBigUint64(0, true) & 0xfffffffffn)
@@ -139,11 +139,11 @@ export function vcpuOp(context: Context, args: Arguments): number {
       return 0
     }
     case 13: {
-      if (args[2] === 0n) {
+      if (args.u64(2) === 0n) {
         record.setU64('timeArea', 0n)
         return 0
       }
-      const area = copyIn(context, args[2], 8)
+      const area = copyIn(context, args.u64(2), 8)
       if (area === undefined) return -Errno.fault
       record.setU64('timeArea', area.getBigUint64(0, true))
       refreshTimeArea(vcpu, record)

@@ -4,7 +4,7 @@
  * Source: public/xen.h.
  */
 import {Errno, Hypercall} from '../../abi/xen.js'
-import {type Arguments, type Context, copyIn, copyOut, fresh, type HypercallHandler, low} from './call.js'
+import {Arguments, again, type Context, entriesPerTurn, type HypercallHandler, peek, poke64} from './call.js'
 import {consoleIo} from './console.js'
 import {eventChannelOp, grantTableOp} from './events.js'
 import {memoryOp} from './memory.js'
@@ -25,7 +25,7 @@ import {physdevOp, vmAssist, xenVersion} from './version.js'
 
 const refused: HypercallHandler = () => -Errno.perm
 
-const handlers: Readonly<Record<number, HypercallHandler>> = {
+const handlers: readonly (HypercallHandler | undefined)[] = listed({
   [Hypercall.setTrapTable]: setTrapTable,
   [Hypercall.mmuUpdate]: mmuUpdate,
   [Hypercall.setGdt]: setGdt,
@@ -53,31 +53,53 @@ const handlers: Readonly<Record<number, HypercallHandler>> = {
   22: refused, // update_va_mapping_otherdomain
   35: refused, // sysctl
   36: refused, // domctl
+})
+
+function listed(byNumber: Readonly<Record<number, HypercallHandler>>): (HypercallHandler | undefined)[] {
+  return Array.from({length: 64}, (_, number) => byNumber[number])
 }
 
 /** Runs a hypercall; unknown numbers are -ENOSYS. */
-export function hypercall(context: Context, number: number, args: Arguments): number {
-  const handler = handlers[number]
+export function hypercall(context: Context, number: number, args: Arguments): number | bigint {
+  const handler = number < handlers.length ? handlers[number] : undefined
   return handler === undefined ? -Errno.nosys : handler(context, args)
 }
 
 const entryBytes = 64
-const mostEntries = 4096
+const resultAt = 8
+const argumentsAt = 16
+const inner = new Arguments()
 
 /** Each entry's result is written into it; the call itself fails only on a bad pointer. */
 function multicall(context: Context, args: Arguments): number {
-  const count = low(args[1])
-  if (count > mostEntries) return -Errno.inval
-  const result = fresh(8)
-  for (let index = 0; index < count && context.record.u32('stopped') === 0; index++) {
-    const at = args[0] + BigInt(index * entryBytes)
-    const entry = copyIn(context, at, entryBytes)
-    if (entry === undefined) return -Errno.fault
-    const number = Number(entry.getBigUint64(0, true) & 0xffffffffn)
-    const inner = [0, 1, 2, 3, 4, 5].map(argument => entry.getBigUint64(16 + argument * 8, true))
+  const {record} = context
+  const {memory} = context.vcpu
+  for (let done = 0; args.low(1) !== 0 && record.u32('stopped') === 0; done++) {
+    if (done === entriesPerTurn) return again
+    const low = args.low(0)
+    const high = args.high(0)
+    const entry = peek(context, low, high, entryBytes)
+    if (entry === -1) return -Errno.fault
+    const number = memory.uint32[entry]
+    inner.fromMemory(memory, entry + argumentsAt / 4)
     const answer = number === Hypercall.multicall ? -Errno.inval : hypercall(context, number, inner)
-    result.setBigInt64(0, BigInt(answer), true)
-    if (!copyOut(context, at + 8n, result)) return -Errno.fault
+    if (answer === again) {
+      // What is left of this entry becomes the entry.
+      const place = ((BigInt(high >>> 0) << 32n) | BigInt(low)) + BigInt(argumentsAt)
+      return context.vcpu.writeBytes(BigInt.asUintN(64, place), inner.bytes()) ? again : -Errno.fault
+    }
+    if (!storeResult(context, low, high, answer)) return -Errno.fault
+    args.advance(0, entryBytes)
+    args.set(1, args.low(1) - 1)
   }
   return 0
+}
+
+function storeResult(context: Context, low: number, high: number, answer: number | bigint): boolean {
+  const at = low + resultAt
+  const place = at >= 2 ** 32 ? at - 2 ** 32 : at
+  const placeHigh = at >= 2 ** 32 ? (high + 1) | 0 : high
+  if (typeof answer === 'bigint')
+    return poke64(context, place, placeHigh, Number(answer & 0xffffffffn), Number(answer >> 32n))
+  return poke64(context, place, placeHigh, answer, Math.floor(answer / 2 ** 32))
 }

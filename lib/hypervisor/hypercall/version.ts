@@ -4,7 +4,7 @@
  * Source: public/version.h, public/features.h, public/physdev.h.
  */
 import {Errno} from '../../abi/xen.js'
-import {type Arguments, type Context, copyIn, copyOut, fresh, low} from './call.js'
+import {type Arguments, type Context, copyIn, copyOut, fresh} from './call.js'
 
 const version = (4 << 16) | 17
 const extraVersion = '.0-gastwirt'
@@ -18,8 +18,8 @@ function text(context: Context, address: bigint, value: string, length: number):
 }
 
 export function xenVersion(context: Context, args: Arguments): number {
-  const [command, address] = args
-  switch (low(command)) {
+  const address = args.u64(1)
+  switch (args.low(0)) {
     case 0:
       return version
     case 1:
@@ -54,10 +54,10 @@ export function xenVersion(context: Context, args: Arguments): number {
 }
 
 export function physdevOp(context: Context, args: Arguments): number {
-  switch (low(args[0])) {
+  switch (args.low(0)) {
     case 6: {
       // PHYSDEVOP_set_iopl
-      const view = copyIn(context, args[1], 4)
+      const view = copyIn(context, args.u64(1), 4)
       if (view === undefined) return -Errno.fault
       if (view.getUint32(0, true) > 3) return -Errno.inval
       context.record.setU32('iopl', view.getUint32(0, true))
@@ -76,6 +76,6 @@ export function physdevOp(context: Context, args: Arguments): number {
 const assists = [0, 1, 2, 3, 4, 5, 32]
 
 export function vmAssist(_context: Context, args: Arguments): number {
-  if (low(args[0]) > 1) return -Errno.nosys
-  return assists.includes(low(args[1])) ? 0 : -Errno.inval
+  if (args.low(0) > 1) return -Errno.nosys
+  return assists.includes(args.low(1)) ? 0 : -Errno.inval
 }

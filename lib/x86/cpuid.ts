@@ -12,11 +12,14 @@ const features: Record<string, {leaf: number; register: 0 | 1 | 2 | 3; bit: numb
   pae: {leaf: 1, register: 3, bit: 6}, cx8: {leaf: 1, register: 3, bit: 8}, apic: {leaf: 1, register: 3, bit: 9}, sep: {leaf: 1, register: 3, bit: 11},
   cmov: {leaf: 1, register: 3, bit: 15}, pat: {leaf: 1, register: 3, bit: 16}, clflush: {leaf: 1, register: 3, bit: 19},
   fxsr: {leaf: 1, register: 3, bit: 24}, sse: {leaf: 1, register: 3, bit: 25}, sse2: {leaf: 1, register: 3, bit: 26},
+  pclmulqdq: {leaf: 1, register: 2, bit: 1}, aes: {leaf: 1, register: 2, bit: 25},
+  // CRC32 is announced with SSE4.2 but needs no vector unit.
+  sse4_2: {leaf: 1, register: 2, bit: 20}, crc32: {leaf: 1, register: 2, bit: 20},
  cx16: {leaf: 1, register: 2, bit: 13},
  movbe: {leaf: 1, register: 2, bit: 22}, popcnt: {leaf: 1, register: 2, bit: 23},
  xsave: {leaf: 1, register: 2, bit: 26}, rdrand: {leaf: 1, register: 2, bit: 30}, hypervisor: {leaf: 1, register: 2, bit: 31},
   fsgsbase: {leaf: 7, register: 1, bit: 0}, bmi1: {leaf: 7, register: 1, bit: 3}, bmi2: {leaf: 7, register: 1, bit: 8}, erms: {leaf: 7, register: 1, bit: 9},
-  rdseed: {leaf: 7, register: 1, bit: 18}, adx: {leaf: 7, register: 1, bit: 19},
+  rdseed: {leaf: 7, register: 1, bit: 18}, adx: {leaf: 7, register: 1, bit: 19}, sha: {leaf: 7, register: 1, bit: 29},
   syscall: {leaf: 0x80000001, register: 3, bit: 11}, nx: {leaf: 0x80000001, register: 3, bit: 20}, rdtscp: {leaf: 0x80000001, register: 3, bit: 27}, lm: {leaf: 0x80000001, register: 3, bit: 29},
   lahf: {leaf: 0x80000001, register: 2, bit: 0}, lzcnt: {leaf: 0x80000001, register: 2, bit: 5},
 }

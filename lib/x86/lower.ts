@@ -102,6 +102,11 @@ export abstract class Lowering {
       case 'get-state':
         code.localGet(this.cpu)
         return code.memory(op.access, op.offset)
+      case 'lookup':
+        code.localGet(this.cpu)
+        this.push(op.offset)
+        code.op('i32.add')
+        return code.memory(op.access, op.table)
       case 'address':
         return this.address(op.segment)
       case 'condition':

@@ -6,6 +6,7 @@
  *   0x00000  registers, segment caches, control registers, flags, fault record   (the vCPU's state: saved)
  *   0x00400  scratch: store operands and page-crossing accesses                   (never saved)
  *   0x02000  log of TLB entries filled since the last flush                      (cache: never saved)
+ *   0x04000  constant tables of CRC32 and AES                                    (never saved)
  *   0x08000  TLBs: supervisor read, write, fetch, then the same for user mode    (caches: never saved)
  *   0x20000  jump cache: place of RIP in linear memory → decoded code            (cache: never saved)
  *
@@ -101,6 +102,15 @@ export const tlb = {
 
 /** The log of filled TLB entries: u32 byte offsets. A full one means that a flush clears whole tables. */
 export const tlbLog = {start: 0x2000, entries: 2048} as const
+
+/** Constant tables, filled by tables.ts: what they hold is said there. */
+export const tables = {
+  crc32: 0x4000, //           8 × 256 × u32
+  aesEncrypt: 0x6000, //      256 × u32
+  aesDecrypt: 0x6400, //      256 × u32
+  aesBox: 0x6800, //          256 × u8
+  aesInverseBox: 0x6900, //   256 × u8
+} as const
 
 /**
  * Jump cache geometry: entry = u64 RIP, u32 page (byte offset in linear memory) | mode of the code, u32 byte offset of the block's head.

@@ -14,6 +14,7 @@ import type {Fault, Outcome, Platform} from './platform.js'
 import {Registers} from './registers.js'
 import {loadSegment} from './slow/segments.js'
 import {ExitReason, Segment, state} from './state.js'
+import {writeTables} from './tables.js'
 
 /** Block transitions between two looks at the clock. */
 const budgetPerRun = 20_000
@@ -48,6 +49,7 @@ export class Vcpu extends Registers {
     this.random = options.random
     this.setU32('frameBase', options.frames.base)
     this.setU32('frameCount', options.frames.count)
+    writeTables(options.memory, options.base)
     this.tlb = new Tlb(options.memory, options.base)
     this.access = new GuestAccess(this)
     this.engine = new Engine(this, options.recordArea, options.translateAfter ?? Number.POSITIVE_INFINITY)

@@ -19,7 +19,7 @@ export interface Findings {
 }
 
 /**
- * Instructions of features that CPUID does not offer yet (MMX, SSE3 and later, AES, PCLMULQDQ, SHA): they must raise #UD. The list goes
+ * Instructions of features that CPUID does not offer yet (MMX, SSE3 and later): they must raise #UD. The list goes
  * as families are added.
  */
 const notOffered = new RegExp(
@@ -27,7 +27,7 @@ const notOffered = new RegExp(
     '^(ADDSUB|HADD|HSUB|LDDQU|MOVDDUP|MOVS[HL]DUP)',
     '^(PABS|PALIGNR|PHADD|PHSUB|PMADDUBSW|PMULHRSW|PSHUFB|PSIGN)',
     '^(BLEND|DPP|EXTRACTPS|INSERTPS|MOVNTDQA|MPSADBW|PACKUSDW|PBLEND|PCMPEQQ|PEXTR[BDQ]|PHMINPOSUW|PINSR[BDQ]|PM(AX|IN)(SB|SD|UD|UW)|PMOV[SZ]X|PMULDQ|PMULLD|PTEST|ROUND)',
-    '^(CRC32|PCMP[EI]STR|PCMPGTQ|AES|PCLMUL|SHA(1|256))',
+    '^PCMPGTQ',
     '^(CVTT?P[SD]2PI|CVTPI2P[SD]|MASKMOVQ|MOVDQ2Q|MOVNTQ|MOVQ2DQ|PSHUFW)',
     '^PEXTRW (Ed|Ew|Mw|Rd|Rv|Rw|Ry|Gd),Vx',
     '[ ,](P|Q|N)(d|q)\\b',

@@ -13,7 +13,7 @@ import {Gpr} from '../registers.js'
 import {state} from '../state.js'
 import type {Op, RegisterRef, Template, ValueId} from './op.js'
 import {finish} from './template.js'
-import type {MemoryOp, WasmType} from './types.js'
+import {loadOf, type MemoryOp, storeOf, type WasmType} from './types.js'
 import type {Operand, Value, Variant} from './value.js'
 
 export type {Operand, Value, Variant} from './value.js'
@@ -288,6 +288,12 @@ export class Builder {
   setState(access: MemoryOp, offset: number, value: Value): void {
     this.ops.push({kind: 'set-state', access, offset, value: value.id})
   }
+  /** What a constant table (see state.ts) holds at a byte offset; i32. */
+  lookup(access: MemoryOp, table: number, offset: Value): Value {
+    const out = this.value('i32', 32)
+    this.ops.push({kind: 'lookup', access, table, offset: offset.id, out: out.id})
+    return out
+  }
 
   /** Linear address of the next instruction. */
   nextRip(): Value {
@@ -440,11 +446,4 @@ export class Builder {
     this.ops.push({kind: 'call', name, args: args.map(arg => arg.id), ...(out ? {out: out.id} : {})})
     return out
   }
-}
-
-function loadOf(bits: number): MemoryOp {
-  return {8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load'}[bits] as MemoryOp
-}
-function storeOf(bits: number): MemoryOp {
-  return {8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store'}[bits] as MemoryOp
 }

@@ -31,6 +31,8 @@ export type Op =
   /** Plain access to vCPU state that is no general register, and to the scratch area. */
   | {kind: 'get-state'; access: MemoryOp; offset: number; out: ValueId}
   | {kind: 'set-state'; access: MemoryOp; offset: number; value: ValueId}
+  /** A constant table of the vCPU area at a byte offset. */
+  | {kind: 'lookup'; access: MemoryOp; table: number; offset: ValueId; out: ValueId}
   /** Address of a register's bytes in linear memory (i32), for helpers that work in place. */
   | {kind: 'register-address'; ref: RegisterRef; out: ValueId}
   /** The memory operand's linear address (i64), or its effective address (no segment base). */

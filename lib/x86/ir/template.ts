@@ -26,6 +26,7 @@ const removable = new Set<Op['kind']>([
   'rip',
   'get-register',
   'get-state',
+  'lookup',
   'register-address',
   'address',
   'condition',
@@ -47,6 +48,8 @@ export function inputs(op: Op): ValueId[] {
       return [op.value]
     case 'load':
       return [op.address]
+    case 'lookup':
+      return [op.offset]
     case 'store':
       return [op.address, op.value]
     case 'store-back':
@@ -126,7 +129,8 @@ function findInline(ops: readonly Op[], uses: readonly number[]): boolean[] {
     if (!removable.has(op.kind) || !('out' in op) || op.out === undefined) continue
     const reads = inputs(op)
     if (constant.has(op.kind)) movable.add(op.out)
-    else if (op.kind === 'pure' && reads.every(value => inline[value] && !fragile.has(value))) movable.add(op.out)
+    else if ((op.kind === 'pure' || op.kind === 'lookup') && reads.every(value => inline[value] && !fragile.has(value)))
+      movable.add(op.out)
     else {
       movable.add(op.out)
       fragile.add(op.out)

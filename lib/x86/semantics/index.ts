@@ -1,16 +1,20 @@
 /**
  * The list of families: every instruction the processor knows.
  */
+import {aesInstructions} from './aes.js'
 import {bits} from './bits.js'
 import {controlFlow} from './control-flow.js'
 import type {Instruction} from './instruction.js'
 import {integerAlu} from './integer-alu.js'
 import {moves} from './moves.js'
 import {multiplyDivide} from './multiply-divide.js'
+import {polynomials} from './polynomials.js'
+import {shaExtensions} from './sha.js'
 import {shifts} from './shifts.js'
 import {sseArithmetic} from './sse-arithmetic.js'
 import {sseInteger} from './sse-integer.js'
 import {sseMoves} from './sse-moves.js'
+import {stringCompares} from './string-compare.js'
 import {strings} from './strings.js'
 import {system} from './system.js'
 import {x87Instructions} from './x87.js'
@@ -28,4 +32,8 @@ export const instructions: Instruction[] = [
   ...sseMoves,
   ...sseInteger,
   ...sseArithmetic,
+  ...shaExtensions,
+  ...aesInstructions,
+  ...polynomials,
+  ...stringCompares,
 ]

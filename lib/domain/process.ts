@@ -39,6 +39,7 @@ import {createDomainTree, renameInTree} from '../xenstore/domain-tree.js'
 import {Domain0} from '../xenstore/domain0.js'
 import {XenstoreServer} from '../xenstore/server.js'
 import {buildDomain} from './builder.js'
+import {Domain0Grants} from './grant-mapper.js'
 import {type KernelImage, readKernelImage} from './kernel-image.js'
 import type {WorkerMessage, WorkerStart} from './vcpu-worker.js'
 
@@ -137,7 +138,7 @@ export class DomainProcess implements DomainService {
     const pages = layout.totalBytes / 65536
     const wasm = new WebAssembly.Memory({initial: pages, maximum: pages, shared: true})
     const memory = linearMemory(wasm)
-    createMachine(memory, layout)
+    createMachine(memory, layout, this.domid)
     const addressOf = (mfn: Mfn) => layout.ramBase + mfn * 4096
     const built = buildDomain({
       memory: {bytes: memory.bytes, addressOf},
@@ -158,6 +159,7 @@ export class DomainProcess implements DomainService {
         int32: memory.int32,
         addressOfFrame: mfn => (mfn < layout.frames ? addressOf(mfn) : undefined),
       },
+      grants: new Domain0Grants(memory, layout),
       notifier: {notify: port => events.raise(port)},
       scheduler: {
         soon: work => {

@@ -16,8 +16,10 @@ export const consolePort = 2
 const tableFlags = 0x65 // present, user, accessed, dirty; read-only
 
 /** Prepares zeroed memory for a domain. */
-export function createMachine(memory: LinearMemory, layout: MachineLayout): void {
+export function createMachine(memory: LinearMemory, layout: MachineLayout, domid: number): void {
   const record = new MachineRecord(memory)
+  record.setU32('domid', domid)
+  record.setU32('grantFrameCount', 1)
   const {uint32} = memory
   const frame = (mfn: number) => layout.ramBase + mfn * 4096
   for (let mfn = 0; mfn < (layout.m2pFrames * 4096) / 8; mfn++) {

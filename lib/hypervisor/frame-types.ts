@@ -41,16 +41,25 @@ export class FrameTypes {
   /** Takes back every permission to store to a frame, given by its byte offset in linear memory, that a TLB may still hold. */
   denyStores: (page: number) => void = () => {}
 
+  private readonly grantUses: Uint16Array
+
   constructor(
     private readonly memory: LinearMemory,
     private readonly layout: MachineLayout,
-  ) {}
+  ) {
+    this.grantUses = new Uint16Array(memory.wasm.buffer, layout.grantFrameUses, layout.ramPages)
+  }
 
   /** The type a frame is in use as, `none` when it has no use. */
   typeOf(mfn: number): number {
     if (mfn >= this.layout.ramPages) return FrameType.none
     const word = this.memory.uint32[(this.layout.frameTypes >>> 2) + mfn]
     return (word & countMask) === 0 ? FrameType.none : word >>> typeShift
+  }
+
+  /** True while the frame has a type, or a backend has it through a grant. */
+  isUsed(mfn: number): boolean {
+    return this.typeOf(mfn) !== FrameType.none || Atomics.load(this.grantUses, mfn) !== 0
   }
 
   /** Adds a use. 0, or -errno when the frame is in use as something else or is not a valid table. */
@@ -63,6 +72,15 @@ export class FrameTypes {
       if (word >>> typeShift !== type) return type === FrameType.writable ? -Errno.busy : -Errno.inval
       uint32[at] = word + 1
       return 0
+    }
+    if (type !== FrameType.writable) {
+      // Backends write to granted frames from another thread: the type is there before their uses are looked at (see grant-table.ts).
+      Atomics.store(this.memory.int32, at, (type << typeShift) | 1)
+      const uses = Atomics.load(this.grantUses, mfn)
+      if (uses >>> 8 !== 0 || (type === FrameType.absent && uses !== 0)) {
+        Atomics.store(this.memory.int32, at, word)
+        return -Errno.inval
+      }
     }
     uint32[at] = ((type << typeShift) | 1) >>> 0
     // The last writable mapping may be gone from the tables and still be in a TLB.

@@ -29,8 +29,7 @@ export class FreeFrames {
   /** True when nothing uses a run of the domain's RAM frames in a way that counts, so that it can be given back. */
   mayGive(mfn: number, frames: number): boolean {
     if (mfn + frames > this.layout.ramPages) return false
-    for (let index = 0; index < frames; index++)
-      if (this.tables.types.typeOf(mfn + index) !== FrameType.none) return false
+    for (let index = 0; index < frames; index++) if (this.tables.types.isUsed(mfn + index)) return false
     return true
   }
 

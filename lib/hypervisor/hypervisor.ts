@@ -13,6 +13,7 @@ import {Segment, state} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
 import {EventChannels} from './event-channels.js'
 import {FreeFrames} from './free-frames.js'
+import {GrantTable} from './grant-table.js'
 import {Arguments, again, type Context, type Host} from './hypercall/call.js'
 import {flushConsoleLine} from './hypercall/console.js'
 import {hypercall} from './hypercall/table.js'
@@ -63,6 +64,8 @@ export class Hypervisor implements Platform {
       events: this.events,
       tables: this.tables,
       free: new FreeFrames(this.memory, this.layout, this.tables),
+      grants: new GrantTable(this.memory, this.layout),
+      domid: this.record.u32('domid'),
       host: this.host,
       crash: reason => this.crash(vcpu, reason),
       shutDown: reason => this.shutDown(vcpu, reason),

@@ -6,8 +6,10 @@
  *   …           decoded code: a cache, never saved
  *   pins        which frames are pinned page tables
  *   frameTypes  what each RAM frame is in use as (frame-types.ts)
+ *   grantUses   which grants, and so which frames, are in use by whom (grant-table.ts)
  *   ramBase     machine frames: RAM from MFN 0, then Xen's own: shared_info, grant frames, M2P and the tables that map it
  */
+import {grantsPerFrame} from '../abi/grant-table.js'
 import {vcpuAreaBytes} from '../x86/state.js'
 
 /** Grant frames a domain may ask for. */
@@ -24,6 +26,9 @@ export interface MachineLayout {
   readonly pins: number
   /** One 32-bit word per RAM frame. */
   readonly frameTypes: number
+  /** One 32-bit word per grant reference, and 16 bits per RAM frame: uses of grants (grant-table.ts). */
+  readonly grantUses: number
+  readonly grantFrameUses: number
   readonly ramBase: number
   readonly sharedInfo: number
   readonly grantFrames: number
@@ -54,7 +59,9 @@ export function layoutFor(ramPages: number, vcpus: number): MachineLayout {
   const frames = m2pTables + 2 + Math.ceil(m2pFrames / entriesPerTable)
   const pins = codeEnd
   const frameTypes = Math.ceil((pins + frames) / 4096) * 4096
-  const ramBase = Math.ceil((frameTypes + ramPages * 4) / 65536) * 65536
+  const grantUses = frameTypes + ramPages * 4
+  const grantFrameUses = grantUses + maximumGrantFrames * grantsPerFrame * 4
+  const ramBase = Math.ceil((grantFrameUses + ramPages * 2) / 65536) * 65536
   const totalBytes = Math.ceil((ramBase + frames * 4096) / 65536) * 65536
   return {
     vcpus,
@@ -64,6 +71,8 @@ export function layoutFor(ramPages: number, vcpus: number): MachineLayout {
     codeEnd,
     pins,
     frameTypes,
+    grantUses,
+    grantFrameUses,
     ramBase,
     sharedInfo,
     grantFrames,

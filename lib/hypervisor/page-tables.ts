@@ -33,6 +33,11 @@ export class PageTables {
     return mfn >= 0 && mfn < this.layout.frames ? this.layout.ramBase + mfn * 4096 : -1
   }
 
+  /** All machine frames, Xen's own included. */
+  get frameCount(): number {
+    return this.layout.frames
+  }
+
   /** True for frames that are the domain's to use: RAM it has not given back, shared_info, grant frames. */
   isOwn(mfn: number): boolean {
     return mfn < this.layout.ramPages ? this.types.typeOf(mfn) !== FrameType.absent : mfn < this.layout.m2p

@@ -41,8 +41,15 @@ export const field = {
   consoleLength: 0x5700, //  u32  bytes of it
   absentPages: 0x5704, //    u32  RAM frames the domain has given back
   freeHint: 0x5708, //       u32  where the search for one begins
+  grantFrameCount: 0x570c, // u32 frames of the grant table the guest has asked for
+  grantLock: 0x5710, //      u32  atomic: 1 while a thread works on uses of grants
+  domid: 0x5714, //          u32
   copied: 0x5740, //         64 bytes: a hypercall's record that spans two pages, for a moment
+  grantMaps: 0x6000, //      512 × 32 bytes: grants mapped by the guest itself (hypercall/grant-maps.ts)
 } as const
+
+/** Maps of grants that a guest can have. */
+export const grantMapCount = 512
 
 export type FieldName = keyof typeof field
 

@@ -6,7 +6,7 @@
  * - everything in a shared page may change at any moment and may be nonsense: read once, check, then use;
  * - no call works on as long as the guest supplies work: beyond a budget it goes on later, so that others get their turn.
  */
-import type {EventPort, Mfn} from '../base/brand.js'
+import type {EventPort, GrantRef, Mfn} from '../base/brand.js'
 import {bug} from '../base/errors.js'
 
 /** The memory of a domain. */
@@ -34,9 +34,24 @@ export interface Scheduler {
   after(delayMs: number, work: () => void): () => void
 }
 
-/** All three, for one domain. */
+/** A page that the guest granted, while a backend has it. */
+export interface GrantedPage {
+  /** Byte offset of the page in the guest's memory. */
+  readonly address: number
+  /** Ends the use; the guest gets its page back. To be called once. */
+  end(): void
+}
+
+/** Uses pages that the guest granted to this backend's domain. */
+export interface GrantMapper {
+  /** The page of a grant, or undefined if the guest did not grant it so. */
+  use(ref: GrantRef, access: 'read' | 'write'): GrantedPage | undefined
+}
+
+/** All four, for one domain. */
 export interface BackendEnvironment {
   readonly memory: GuestMemory
+  readonly grants: GrantMapper
   readonly notifier: Notifier
   readonly scheduler: Scheduler
 }

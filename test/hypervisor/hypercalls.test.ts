@@ -235,26 +235,6 @@ t.test('the balloon gives pages back and takes them again', async t => {
   t.equal(reserve(6, 101, 102), 1, 'no more than there are')
 })
 
-t.test('grant tables: version 1, up to 64 frames', async t => {
-  const guest = guestWithWords()
-  const query = () => guest.call(Hypercall.grantTableOp, 6, guest.at, 1)
-  guest.view.setUint32(0, domidSelf, true)
-  t.equal(query(), 0)
-  t.same([guest.view.getUint32(8, true), guest.view.getInt16(12, true)], [64, 0])
-  const setup = (frames: number) => {
-    guest.view.setUint32(0, domidSelf, true)
-    guest.view.setUint32(4, frames, true)
-    guest.view.setBigUint64(16, guest.at + 64n, true)
-    return guest.call(Hypercall.grantTableOp, 2, guest.at, 1)
-  }
-  t.equal(setup(4), 0)
-  t.same([guest.view.getInt16(8, true), Number(guest.view.getBigUint64(64, true))], [0, guest.layout.grantFrames])
-  t.equal(setup(65), 0)
-  t.equal(guest.view.getInt16(8, true), -1)
-  guest.view.setUint32(0, 2, true)
-  t.ok(guest.call(Hypercall.grantTableOp, 8, guest.at, 1) < 0, 'version 2 is not offered')
-})
-
 t.test('console_io prints, but not without end', async t => {
   const guest = guestWithWords()
   const text = 'early words\n'

@@ -15,9 +15,10 @@ import {TestEnvironment} from '../support/backend-environment.js'
 import type {Task} from '../support/guest-thread.js'
 
 t.test('a guest on its own thread', async t => {
-  const {memory} = new TestEnvironment()
+  const {memory, grants} = new TestEnvironment()
   const environment = {
     memory,
+    grants,
     notifier: {notify: () => {}},
     scheduler: {soon: (work: () => void) => void setImmediate(work), after: () => () => {}},
   }

@@ -2,7 +2,7 @@
  * What a backend is handed, for tests: a few pages of shared memory, a notifier that counts, and a scheduler whose time
  * moves only when told to.
  */
-import type {EventPort, Mfn} from '../../lib/base/brand.js'
+import type {EventPort, GrantRef, Mfn} from '../../lib/base/brand.js'
 import type {BackendEnvironment, GuestMemory} from '../../lib/pv/environment.js'
 
 /** Where frame 0 starts: not at 0, so that a forgotten base address shows. */
@@ -28,6 +28,16 @@ export class TestEnvironment implements BackendEnvironment {
   }
 
   readonly notifier = {notify: (port: EventPort) => void this.notified.push(port)}
+
+  /** Grant reference = frame; the uses that have not ended. */
+  readonly uses = new Set<number>()
+  readonly grants = {
+    use: (ref: GrantRef) => {
+      if (ref >= this.pages) return undefined
+      this.uses.add(ref)
+      return {address: base + ref * 4096, end: () => void this.uses.delete(ref)}
+    },
+  }
 
   readonly scheduler = {
     soon: (work: () => void) => void this.turns.push(work),

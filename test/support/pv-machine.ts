@@ -19,6 +19,9 @@ export const tables = {level4: 200, level3: 201, level2: 202, level1: 203}
 /** Frames 8 on are the tests' own; arguments go to this one. */
 export const scratchFrame = 8
 
+/** The domain's number. */
+export const domid = 7
+
 export interface PvMachine {
   readonly memory: LinearMemory
   readonly layout: MachineLayout
@@ -75,7 +78,7 @@ export function pvMachine(): PvMachine {
   const restart = () => {
     memory.bytes.fill(0, 0, layout.vcpuBase)
     memory.bytes.fill(0, layout.pins)
-    createMachine(memory, layout)
+    createMachine(memory, layout, domid)
     startClocks(memory, layout, 0)
     const entry = (frame: number, index: number, target: number, flags: number) =>
       memory.view.setBigUint64(host(frame) + index * 8, BigInt(target * 4096 + flags), true)

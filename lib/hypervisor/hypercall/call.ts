@@ -6,6 +6,7 @@ import type {LinearMemory} from '../../x86/memory.js'
 import type {Vcpu} from '../../x86/vcpu.js'
 import type {EventChannels} from '../event-channels.js'
 import type {FreeFrames} from '../free-frames.js'
+import type {GrantTable} from '../grant-table.js'
 import type {MachineLayout} from '../layout.js'
 import type {PageTables} from '../page-tables.js'
 import {field, type MachineRecord} from '../record.js'
@@ -31,6 +32,8 @@ export interface Context {
   readonly events: EventChannels
   readonly tables: PageTables
   readonly free: FreeFrames
+  readonly grants: GrantTable
+  readonly domid: number
   readonly host: Host
   /** Ends the domain with SHUTDOWN_crash. */
   crash(reason: string): void
@@ -165,5 +168,12 @@ export function fresh(length: number): DataView {
 
 /** The low 32 bits of an argument. */
 export const low = (value: bigint): number => Number(value & 0xffffffffn)
+
+/** False when any of the bytes is in Xen's own part of the address space or at no address at all. */
+export function isGuestRange(address: bigint, length: number): boolean {
+  const end = address + BigInt(Math.max(length, 1) - 1)
+  const isGuests = (at: bigint) => isCanonical(at) && (at < 0xffff800000000000n || at > 0xffff87ffffffffffn)
+  return end < 2n ** 64n && isGuests(address) && isGuests(end)
+}
 
 export const isCanonical = (value: bigint): boolean => BigInt.asUintN(64, BigInt.asIntN(48, value)) === value

@@ -1,11 +1,10 @@
 /**
- * event_channel_op, grant_table_op.
+ * event_channel_op.
  *
- * Source: public/event_channel.h, public/grant_table.h.
+ * Source: public/event_channel.h.
  */
 import {domidSelf, Errno, perVcpuVirqs, virqCount} from '../../abi/xen.js'
 import {PortKind, portCount} from '../event-channels.js'
-import {maximumGrantFrames} from '../layout.js'
 import {type Arguments, type Context, copyIn, copyOut} from './call.js'
 
 /** Copies an argument record in, runs `act` on it, copies it out when that returned 0. */
@@ -92,41 +91,6 @@ export function eventChannelOp(context: Context, args: Arguments): number {
         const port = view.getUint32(0, true)
         if (!isPort(port)) return -Errno.inval
         events.unmask(port)
-        return 0
-      })
-    default:
-      return -Errno.nosys
-  }
-}
-
-export function grantTableOp(context: Context, args: Arguments): number {
-  const {layout} = context
-  if (args.low(2) !== 1) return args.low(2) === 0 ? 0 : -Errno.nosys
-  switch (args.low(0)) {
-    case 2: // GNTTABOP_setup_table
-      return withRecord(context, args.u64(1), 24, view => {
-        const frames = view.getUint32(4, true)
-        if (frames > maximumGrantFrames) {
-          view.setInt16(8, -1, true)
-          return 0
-        }
-        const list = new DataView(new ArrayBuffer(frames * 8))
-        for (let index = 0; index < frames; index++)
-          list.setBigUint64(index * 8, BigInt(layout.grantFrames + index), true)
-        if (frames > 0 && !copyOut(context, view.getBigUint64(16, true), list)) return -Errno.fault
-        view.setInt16(8, 0, true)
-        return 0
-      })
-    case 6: // GNTTABOP_query_size
-      return withRecord(context, args.u64(1), 16, view => {
-        view.setUint32(4, 1, true)
-        view.setUint32(8, maximumGrantFrames, true)
-        view.setInt16(12, 0, true)
-        return 0
-      })
-    case 10: // GNTTABOP_get_version
-      return withRecord(context, args.u64(1), 8, view => {
-        view.setUint32(4, 1, true)
         return 0
       })
     default:

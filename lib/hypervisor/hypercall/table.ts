@@ -6,7 +6,8 @@
 import {Errno, Hypercall} from '../../abi/xen.js'
 import {Arguments, again, type Context, entriesPerTurn, type HypercallHandler, peek, poke64} from './call.js'
 import {consoleIo} from './console.js'
-import {eventChannelOp, grantTableOp} from './events.js'
+import {eventChannelOp} from './events.js'
+import {grantTableOp} from './grants.js'
 import {memoryOp} from './memory.js'
 import {mmuextOp, mmuUpdate, updateVaMapping} from './mmu.js'
 import {

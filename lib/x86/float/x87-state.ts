@@ -5,11 +5,10 @@
  * aside for each register, of which 10 are used.
  *
  *   x87State.offset.tags   one bit per physical register, 1 = holds something, as FXSAVE keeps it; the two-bit tag word
- *   of
- *                          FNSTENV is worked out from the registers' contents
+ *                          of FNSTENV is worked out from the registers' contents
  *
- * The last instruction and data pointers are 64 bits wide, without selectors (FXSAVE64); the 32-bit images show their
- * low half.
+ * The last instruction and data pointers are 64-bit offsets, each with the selector of its segment. The 32-bit images
+ * show selectors and the low half of the offsets, FXSAVE64 whole offsets without selectors.
  * Source: SDM vol. 1, 8.1.8 to 8.1.10, 9.6.2 and 10.5.1; vol. 2A FXSAVE.
  */
 import {bytes, struct, u8, u16, u64} from '../../base/struct.js'
@@ -25,6 +24,8 @@ export const x87State = struct({
   opcode: u16, //          11 bits: low three bits of the opcode byte, then ModRM
   instructionPointer: u64,
   dataPointer: u64,
+  codeSelector: u16,
+  dataSelector: u16,
 })
 
 const {offset} = x87State
@@ -50,14 +51,25 @@ export function initialise(view: DataView, base: number): void {
   view.setUint16(base + offset.control, 0x037f, true)
   view.setUint16(base + offset.status, 0, true)
   view.setUint8(base + offset.tags, 0)
-  setPointers(view, base, 0, 0n, 0n)
+  setPointers(view, base, 0, nowhere, nowhere)
 }
 
-/** Opcode, instruction and data address of the last x87 instruction that was not a control instruction. */
-export function setPointers(view: DataView, base: number, opcode: number, instruction: bigint, data: bigint): void {
+/** Where an instruction or its operand is: offset and selector. */
+export interface FarPointer {
+  readonly offset: bigint
+  readonly selector: number
+}
+
+const nowhere: FarPointer = {offset: 0n, selector: 0}
+
+/** Opcode and place of the last x87 instruction that was not a control instruction; `data` is absent when it had no memory operand. */
+export function setPointers(view: DataView, base: number, opcode: number, code: FarPointer, data?: FarPointer): void {
   view.setUint16(base + offset.opcode, opcode & 0x7ff, true)
-  view.setBigUint64(base + offset.instructionPointer, instruction, true)
-  view.setBigUint64(base + offset.dataPointer, data, true)
+  view.setBigUint64(base + offset.instructionPointer, code.offset, true)
+  view.setUint16(base + offset.codeSelector, code.selector, true)
+  if (data === undefined) return
+  view.setBigUint64(base + offset.dataPointer, data.offset, true)
+  view.setUint16(base + offset.dataSelector, data.selector, true)
 }
 
 /** ES and B as the exception flags and masks demand. */
@@ -113,18 +125,22 @@ export function storeEnvironment(view: DataView, base: number, to: number, narro
   const status = view.getUint16(base + offset.status, true)
   const instruction = view.getUint32(base + offset.instructionPointer, true)
   const data = view.getUint32(base + offset.dataPointer, true)
+  const codeSelector = view.getUint16(base + offset.codeSelector, true)
+  const dataSelector = view.getUint16(base + offset.dataSelector, true)
   const words = [control, status, fullTags(view, base)]
   if (narrow) {
-    for (const [i, word] of [...words, instruction & 0xffff, 0, data & 0xffff, 0].entries()) {
+    const pointers = [instruction & 0xffff, codeSelector, data & 0xffff, dataSelector]
+    for (const [i, word] of [...words, ...pointers].entries()) {
       view.setUint16(to + i * 2, word, true)
     }
     return
   }
   for (const [i, word] of words.entries()) view.setUint32(to + i * 4, (word | 0xffff0000) >>> 0, true)
   view.setUint32(to + 12, instruction, true)
-  view.setUint32(to + 16, view.getUint16(base + offset.opcode, true) << 16, true)
+  view.setUint16(to + 16, codeSelector, true)
+  view.setUint16(to + 18, view.getUint16(base + offset.opcode, true), true)
   view.setUint32(to + 20, data, true)
-  view.setUint32(to + 24, 0xffff0000, true)
+  view.setUint32(to + 24, (dataSelector | 0xffff0000) >>> 0, true)
 }
 
 /** FLDENV: takes the environment from the image at `from`. */
@@ -132,10 +148,12 @@ export function loadEnvironment(view: DataView, base: number, from: number, narr
   const step = narrow ? 2 : 4
   setControlAndStatus(view, base, view.getUint16(from, true), view.getUint16(from + step, true))
   setFullTags(view, base, view.getUint16(from + step * 2, true))
-  const instruction = narrow ? view.getUint16(from + 6, true) : view.getUint32(from + 12, true)
-  const data = narrow ? view.getUint16(from + 10, true) : view.getUint32(from + 20, true)
+  const pointer = (at: number): FarPointer => ({
+    offset: BigInt(narrow ? view.getUint16(at, true) : view.getUint32(at, true)),
+    selector: view.getUint16(at + step, true),
+  })
   const opcode = narrow ? 0 : view.getUint16(from + 18, true)
-  setPointers(view, base, opcode, BigInt(instruction), BigInt(data))
+  setPointers(view, base, opcode, pointer(from + step * 3), pointer(from + step * 5))
 }
 
 function setControlAndStatus(view: DataView, base: number, control: number, status: number): void {
@@ -178,7 +196,7 @@ export function restore(view: DataView, base: number, from: number, narrow: bool
 
 /**
  * The x87 part of the FXSAVE image: bytes 0–23 and 32–159 of the 512; MXCSR (24–31) and XMM (160–415) are the caller's.
- * `wide` is the REX.W form with 64-bit pointers; otherwise selectors are stored as 0. The pointers are stored only
+ * `wide` is the REX.W form with 64-bit pointers, otherwise selectors take the place of their upper halves. The pointers are stored only
  * while an unmasked exception is pending, else zeros (AMD; Intel always stores them).
  */
 export function storeLegacyImage(view: DataView, base: number, to: number, wide: boolean): void {
@@ -188,12 +206,13 @@ export function storeLegacyImage(view: DataView, base: number, to: number, wide:
   view.setUint16(to + 2, status, true)
   view.setUint16(to + 4, view.getUint8(base + offset.tags), true)
   view.setUint16(to + 6, isPending ? view.getUint16(base + offset.opcode, true) : 0, true)
-  const pointer = (at: number, field: number) => {
+  const pointer = (at: number, field: number, selector: number) => {
+    const upper = wide ? view.getUint32(field + 4, true) : view.getUint16(selector, true)
     view.setUint32(at, isPending ? view.getUint32(field, true) : 0, true)
-    view.setUint32(at + 4, isPending && wide ? view.getUint32(field + 4, true) : 0, true)
+    view.setUint32(at + 4, isPending ? upper : 0, true)
   }
-  pointer(to + 8, base + offset.instructionPointer)
-  pointer(to + 16, base + offset.dataPointer)
+  pointer(to + 8, base + offset.instructionPointer, base + offset.codeSelector)
+  pointer(to + 16, base + offset.dataPointer, base + offset.dataSelector)
   for (let i = 0; i < 8; i++) {
     const slot = to + 32 + i * 16
     copyTen(view, stackAddress(view, base, i), slot)
@@ -206,7 +225,10 @@ export function storeLegacyImage(view: DataView, base: number, to: number, wide:
 export function loadLegacyImage(view: DataView, base: number, from: number, wide: boolean): void {
   setControlAndStatus(view, base, view.getUint16(from, true), view.getUint16(from + 2, true))
   view.setUint8(base + offset.tags, view.getUint8(from + 4))
-  const pointer = (at: number) => (wide ? view.getBigUint64(at, true) : BigInt(view.getUint32(at, true)))
+  const pointer = (at: number): FarPointer =>
+    wide
+      ? {offset: view.getBigUint64(at, true), selector: 0}
+      : {offset: BigInt(view.getUint32(at, true)), selector: view.getUint16(at + 4, true)}
   setPointers(view, base, view.getUint16(from + 6, true), pointer(from + 8), pointer(from + 16))
   for (let i = 0; i < 8; i++) copyTen(view, from + 32 + i * 16, stackAddress(view, base, i))
 }

@@ -3,8 +3,9 @@
  * reads it, works, and writes it back.
  *
  *   const unit = new X87Unit(view, stateBase)
- *   operandSize(opcode, modrm)                    before anything changes: translate the address, fetch or probe the
- *   operand unit.execute(opcode, modrm, memoryAddress)    Outcome.done, or why nothing is to be done
+ *   operandSize(opcode, modrm)                    before anything changes: translate, fetch or probe the operand
+ *   unit.execute(opcode, modrm, memoryAddress)    Outcome.done, or why nothing is to be done
+ *   unit.note(opcode, modrm, code, data)          once it is done
  *
  * `memoryAddress` is a byte address in linear memory, of
  * - the operand, or a copy of it: loads read it, stores write it (nothing is written when the outcome is
@@ -47,6 +48,7 @@ import {
 import {X87Registers} from './x87-registers.js'
 import {
   environmentBytes,
+  type FarPointer,
   initialise,
   loadEnvironment,
   restore,
@@ -54,6 +56,7 @@ import {
   save,
   saveBytes,
   setControl,
+  setPointers,
   storeEnvironment,
   summarise,
   x87State,
@@ -132,17 +135,12 @@ export class X87Unit {
   }
 
   /**
-   * Notes where the instruction about to execute stands, for the images of FNSTENV, FNSAVE and FXSAVE; control
-   * instructions are not noted. `instructionAt` and `dataAt` are addresses in linear memory of the u64 RIP and of the
-   * u64 linear address of the operand (any value for a register form, which leaves the data pointer as it was). Nothing
-   * else depends on this call.
+   * Notes where the instruction just executed stands, for the images of FNSTENV, FNSAVE and FXSAVE; control instructions
+   * are not noted. A register form has no `data` and leaves the data pointer as it was.
    */
-  note(opcode: number, modrm: number, instructionAt: number, dataAt: number): void {
+  note(opcode: number, modrm: number, code: FarPointer, data?: FarPointer): void {
     if (isControl(opcode, modrm)) return
-    const {view, base} = this.r
-    view.setUint16(base + offset.opcode, ((opcode & 7) << 8) | modrm, true)
-    copyEight(view, instructionAt, base + offset.instructionPointer)
-    if (modrm < 0xc0) copyEight(view, dataAt, base + offset.dataPointer)
+    setPointers(this.r.view, this.r.base, ((opcode & 7) << 8) | modrm, code, data)
   }
 
   /** See the file's head. `narrow` is the 16-bit operand size. */
@@ -210,11 +208,6 @@ function isControl(opcode: number, modrm: number): boolean {
   const field = (modrm >> 3) & 7
   if (modrm < 0xc0) return (opcode === 0xd9 && field >= 4) || (opcode === 0xdd && field >= 4)
   return (opcode === 0xdb && field === 4) || (opcode === 0xdf && modrm === 0xe0)
-}
-
-function copyEight(view: DataView, from: number, to: number): void {
-  view.setUint32(to, view.getUint32(from, true), true)
-  view.setUint32(to + 4, view.getUint32(from + 4, true), true)
 }
 
 /** Per opcode, one bit per row of eight register forms (C0, C8, … F8) that exist in full. */

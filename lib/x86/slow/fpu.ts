@@ -4,10 +4,11 @@
  * Source: SDM vol. 1 10.5 (FXSAVE), 13.4–13.8 (XSAVE), vol. 2A LDMXCSR.
  */
 
+import {record} from '../decode/record.js'
 import {materialiseFlags} from '../flags.js'
-import {enterMmx, initialise, leaveMmx, loadLegacyImage, storeLegacyImage} from '../float/x87-state.js'
+import {enterMmx, type FarPointer, initialise, leaveMmx, loadLegacyImage, storeLegacyImage} from '../float/x87-state.js'
 import {Outcome, operandSize, X87Unit} from '../float/x87-unit.js'
-import {state} from '../state.js'
+import {Segment, state} from '../state.js'
 import type {Vcpu} from '../vcpu.js'
 import {
   exit,
@@ -22,6 +23,7 @@ import {
   raise,
   readableAt,
   type SlowPath,
+  segmentBase,
   store,
 } from './operand.js'
 
@@ -86,6 +88,7 @@ function x87(vcpu: Vcpu, at: number): number {
   const outcome = unit.execute(code, second, image, narrow)
   if (outcome === Outcome.invalidOpcode) return raise(vcpu, 6)
   if (outcome === Outcome.mathFault) return raise(vcpu, 16)
+  unit.note(code, second, {offset: vcpu.rip, selector: vcpu.selector(Segment.cs)}, operandPointer(vcpu, at, linear))
   if (flagMove && code !== 0xda && second >= 0xe8) {
     const flags = BigInt(view.getUint32(image, true) & 0x8d5)
     vcpu.rflags = (vcpu.rflags & ~0x8d5n) | flags
@@ -93,6 +96,13 @@ function x87(vcpu: Vcpu, at: number): number {
   if (isStatusToAx) view.setUint16(vcpu.base, view.getUint16(image, true), true)
   if (direction === 'store' && outcome === Outcome.done && !putImage(vcpu, linear, bytes)) return exit
   return next
+}
+
+/** Offset and selector of the memory operand. */
+function operandPointer(vcpu: Vcpu, at: number, linear: bigint): FarPointer | undefined {
+  if (!isMemory(vcpu, at)) return undefined
+  const offset = BigInt.asUintN(vcpu.u32('codeBits') === 64 ? 64 : 32, linear - segmentBase(vcpu, at))
+  return {offset, selector: vcpu.selector(vcpu.memory.bytes[at + record.segment])}
 }
 
 /** Faults now if a store of `bytes` bytes would. */

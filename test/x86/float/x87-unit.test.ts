@@ -73,12 +73,13 @@ t.test('MMX aliases the registers', async t => {
 t.test('pointers of the last instruction', async t => {
   const view = new DataView(new ArrayBuffer(2048))
   const unit = new X87Unit(view, 0)
+  const code = {offset: 0xffff800012345678n, selector: 0x33}
+  const data = {offset: 0x7fff00001000n, selector: 0x2b}
   const run = (opcode: number, modrm: number) => {
-    unit.note(opcode, modrm, 1000, 1008)
-    return unit.execute(opcode, modrm, 1024)
+    const outcome = unit.execute(opcode, modrm, 1024)
+    unit.note(opcode, modrm, code, modrm < 0xc0 ? data : undefined)
+    return outcome
   }
-  view.setBigUint64(1000, 0xffff800012345678n, true)
-  view.setBigUint64(1008, 0x7fff00001000n, true)
   run(0xdb, 0xe3)
   view.setUint16(1024, 0x0340, true)
   run(0xd9, 0x28) // FLDCW: all unmasked
@@ -87,18 +88,29 @@ t.test('pointers of the last instruction', async t => {
   view.setUint16(1024, 0, true)
   unit.execute(0xd9, 0x30, 1100) // FNSTENV, which masks all
   t.equal(view.getUint32(1112, true), 0x12345678)
-  t.equal(view.getUint32(1116, true) >>> 16, 0x500, 'DD /0')
+  t.equal(view.getUint16(1116, true), 0x33)
+  t.equal(view.getUint16(1118, true), 0x500, 'DD /0')
   t.equal(view.getUint32(1120, true), 0x1000)
+  t.equal(view.getUint32(1124, true), 0xffff002b)
+  unit.execute(0xd9, 0x30, 1300, true) // the 16-bit image
+  t.strictSame(
+    [3, 4, 5, 6].map(index => view.getUint16(1300 + index * 2, true)),
+    [0x5678, 0x33, 0x1000, 0x2b],
+  )
   storeLegacyImage(view, 0, 1200, true)
   t.equal(view.getBigUint64(1208, true), 0n, 'FXSAVE shows none while nothing is pending')
-  unit.execute(0xd9, 0x28, 1100)
+  unit.execute(0xd9, 0x20, 1100) // FLDENV
   view.setUint16(1024, 0x0340, true)
   run(0xd9, 0x28)
+  t.equal(view.getUint16(x87State.offset.dataSelector, true), 0x2b)
   run(0xd8, 0xc3) // FADD ST(0), ST(3): stack underflow
   storeLegacyImage(view, 0, 1200, true)
   t.equal(view.getUint16(1206, true), 0x0c3)
   t.equal(view.getBigUint64(1208, true), 0xffff800012345678n)
-  t.equal(view.getBigUint64(1216, true), 0x7fff00001000n, 'a register form keeps the data pointer')
+  t.equal(view.getBigUint64(1216, true), 0x1000n, 'a register form keeps the data pointer, as FLDENV left it')
+  storeLegacyImage(view, 0, 1200, false)
+  t.equal(view.getBigUint64(1208, true), 0x3312345678n, 'the 32-bit form shows selectors')
+  t.equal(view.getBigUint64(1216, true), 0x2b00001000n)
 })
 
 t.test('an unmasked exception waits for the next waiting instruction', async t => {

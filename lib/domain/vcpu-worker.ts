@@ -5,12 +5,13 @@
  *   run guest ─► request? ─► deliver events ─► blocked? sleep until an event or a deadline ─► run guest
  */
 import {getRandomValues} from 'node:crypto'
-import {parentPort, workerData} from 'node:worker_threads'
+import {type MessagePort, parentPort, receiveMessageOnPort, workerData} from 'node:worker_threads'
 import {Control} from '../hypervisor/create.js'
 import {Hypervisor} from '../hypervisor/hypervisor.js'
 import type {MachineLayout} from '../hypervisor/layout.js'
 import {field} from '../hypervisor/record.js'
 import {cpuFeatures} from '../x86/cpuid.js'
+import type {Translated} from '../x86/jit/compiler.js'
 import {linearMemory} from '../x86/memory.js'
 import {state} from '../x86/state.js'
 import {Vcpu} from '../x86/vcpu.js'
@@ -23,6 +24,8 @@ export interface WorkerStart {
   readonly entry: {rip: bigint; rsp: bigint; rsi: bigint; level4: number}
   /** Executions of a block before it is translated. */
   readonly translateAfter: number
+  /** Leads to the translator's thread. */
+  readonly translator: MessagePort
 }
 
 /** What the thread says. */
@@ -32,7 +35,7 @@ export type WorkerMessage =
   | {kind: 'console'; bytes: Uint8Array}
   | {kind: 'log'; line: string}
 
-const {memory: wasm, layout, entry, translateAfter} = workerData as WorkerStart
+const {memory: wasm, layout, entry, translateAfter, translator} = workerData as WorkerStart
 const memory = linearMemory(wasm)
 const port = parentPort!
 const say = (message: WorkerMessage) => port.postMessage(message)
@@ -60,6 +63,10 @@ const vcpu: Vcpu = new Vcpu({
     getRandomValues(bytes)
   },
   translateAfter,
+  translator: {
+    request: jobs => translator.postMessage(jobs),
+    receive: () => receiveMessageOnPort(translator)?.message as Translated | undefined,
+  },
 })
 hypervisor.start(vcpu, entry)
 

@@ -2,62 +2,50 @@
  * Makes guest code runnable: finds or decodes the block at RIP, creates interpreter handlers for instruction variants met for the first
  * time, and enters what it found into the jump cache. Owns the function table that generated modules share.
  */
-import {Code, Module} from '../wasm/builder.js'
-import type {WasmType} from '../wasm/opcodes.js'
+import {Code} from '../wasm/builder.js'
 import {type Block, CodeCache} from './code-cache.js'
-import {conditionNames, coreModule} from './core.js'
-import {offered} from './cpuid.js'
-import {createDecoder} from './decode/decode.js'
+import {coreModule} from './core.js'
 import type {DecodedInstruction} from './decode/instruction-record.js'
 import {recordBytes} from './decode/record.js'
 import {writeRecord} from './decode/write-record.js'
-import {helperSignatures, helpers} from './helpers/index.js'
+import {coreExports, generatedModule, type WriteFunction} from './generated-module.js'
+import {helpers} from './helpers/index.js'
+import {decode, slowPathNumber, templateOf} from './instruction-set.js'
 import {Interpreter, Status} from './interpret.js'
-import {Builder} from './ir/builder.js'
-import type {Template} from './ir/op.js'
-import {Compiler, type CompilerHost} from './jit/compiler.js'
+import {Compiler, type CompilerHost, type TranslationService} from './jit/compiler.js'
 import type {Site} from './jit/lower.js'
-import {instructions} from './semantics/index.js'
-import {slowPathNames, slowPaths} from './slow/index.js'
+import {RegionTranslator} from './jit/translator.js'
+import {slowPaths} from './slow/index.js'
 import {ExitReason, Segment, state} from './state.js'
 import type {Vcpu} from './vcpu.js'
 
 const maximumInstructions = 40
-const maximumHandlers = 65_536
+/** The function table: 1 ends a block, then interpreter handlers, then translations. */
+const tableSize = 65_536
+const firstRegion = 16_384
 
-/** Functions in TypeScript that generated modules may import: name → [parameters, results]. */
-const slowSignatures: Record<string, [WasmType[], WasmType[]]> = {
-  raise: [['i32', 'i32'], []],
-  commit: [['i32'], ['i32']],
-  retry: [[], []],
-  system: [['i32', 'i32'], ['i32']],
+interface Area {
+  readonly start: number
+  readonly end: number
 }
 
-/** The same for what the core module exports. */
-const coreExports: Record<string, [WasmType[], WasmType[]]> = {
-  slowRead: [['i64', 'i32'], ['i32']],
-  slowModify: [['i64', 'i32'], ['i32']],
-  slowWrite: [['i64', 'i32'], ['i32']],
-  statusFlags: [[], ['i32']],
-  ...Object.fromEntries(conditionNames.map(name => [name, [[], ['i32']]])),
+/** What the record area is for: the table of code pages, one block for single instructions, decoded blocks, records of translations. */
+export function splitArea(memoryBytes: number, area: Area): {blocks: Area; translations: Area} {
+  const start = area.start + (memoryBytes >>> 12) + recordBytes * 4
+  const middle = area.end - (((area.end - start) >>> 2) & ~15)
+  return {blocks: {start, end: middle}, translations: {start: middle, end: area.end}}
 }
-
-const signatures: Record<string, [WasmType[], WasmType[]]> = {...slowSignatures, ...coreExports, ...helperSignatures}
-
-const decode = createDecoder(instructions, offered)
-
-/** Templates by variant key: the same for every vCPU. */
-const templates = new Map<number, Template>()
 
 export class Engine {
   readonly code: CodeCache
-  readonly table = new WebAssembly.Table({element: 'anyfunc', initial: maximumHandlers})
+  readonly table = new WebAssembly.Table({element: 'anyfunc', initial: tableSize})
   readonly imports: Record<string, WebAssembly.ExportValue>
   readonly pages: number
   private readonly runCore: () => void
   /** Variant key → table index. */
   private readonly handlers = new Map<number, number>()
-  private nextSlot = 2
+  private nextHandler = 2
+  private nextRegion = firstRegion
   private readonly ripBytes = new Uint8Array(15)
   /** Where single instructions are decoded to. */
   private readonly aloneHead: number
@@ -65,20 +53,25 @@ export class Engine {
 
   constructor(
     private readonly vcpu: Vcpu,
-    area: {readonly start: number; readonly end: number},
+    area: Area,
     private readonly translateAfter: number,
+    service?: TranslationService,
   ) {
     const {memory, base, tlb} = vcpu
     this.pages = memory.bytes.length / 65536
     const codePages = area.start
-    this.aloneHead = codePages + (memory.bytes.length >>> 12)
     vcpu.setU32('codePages', codePages)
-    this.compiler = new Compiler(this.compilerHost())
-    this.code = new CodeCache(memory, codePages, this.aloneHead + recordBytes * 4, area.end, {
+    this.aloneHead = codePages + (memory.bytes.length >>> 12)
+    const {blocks, translations} = splitArea(memory.bytes.length, area)
+    this.code = new CodeCache(memory, codePages, blocks.start, blocks.end, {
       dropped: block => tlb.unlink(block.start, block.head),
-      cleared: () => tlb.flushJumps(),
+      cleared: () => {
+        tlb.flushJumps()
+        this.forgetTranslations()
+      },
       firstCode: page => tlb.denyStores(page),
     })
+    this.compiler = new Compiler(this.compilerHost(translations), service)
     this.imports = {
       memory: memory.wasm,
       handlers: this.table,
@@ -97,7 +90,7 @@ export class Engine {
     })
     for (const name of Object.keys(coreExports)) this.imports[name] = core.exports[name]
     this.runCore = core.exports.run as () => void
-    this.table.set(1, this.instantiate([['end', endOfBlock()]]).end)
+    this.table.set(1, this.make([['end', endOfBlock()]]).end)
   }
 
   /** Runs guest code until it has a reason to stop. */
@@ -181,7 +174,7 @@ export class Engine {
       }
       list.push(decoded)
       at = (at + decoded.length) >>> 0
-      if (this.template(decoded).endsBlock || decoded.secondPage !== 0 || (at & ~0xfff) >>> 0 !== (low & ~0xfff) >>> 0)
+      if (templateOf(decoded).endsBlock || decoded.secondPage !== 0 || (at & ~0xfff) >>> 0 !== (low & ~0xfff) >>> 0)
         break
     }
     const head = this.code.reserve(list.length)
@@ -216,23 +209,11 @@ export class Engine {
     view.setBigUint64(at + 32, BigInt.asUintN(64, rip), true)
   }
 
-  /** The template of an instruction's variant, recorded on first use. */
-  template(decoded: DecodedInstruction): Template {
-    let template = templates.get(decoded.variantKey)
-    if (template === undefined) {
-      const builder = new Builder(decoded.variant)
-      decoded.instruction.execute(builder, ...decoded.operands)
-      template = builder.finish()
-      templates.set(decoded.variantKey, template)
-    }
-    return template
-  }
-
   private makeHandlers(list: readonly DecodedInstruction[]): void {
     const missing = new Map<number, DecodedInstruction>()
     for (const decoded of list) if (!this.handlers.has(decoded.variantKey)) missing.set(decoded.variantKey, decoded)
     if (missing.size === 0) return
-    const exports = this.instantiate(
+    const exports = this.make(
       [...missing].map(([key, decoded]) => [
         `h${key}`,
         (imports, cpu) => {
@@ -240,42 +221,26 @@ export class Engine {
           const interpreter = new Interpreter(code, imports, cpu)
           interpreter.variant = decoded.variant
           interpreter.systemNumber = slowPathNumber
-          interpreter.handler(this.template(decoded))
+          interpreter.handler(templateOf(decoded))
           return code
         },
       ]),
     )
     for (const key of missing.keys()) {
-      const slot = this.nextSlot++
+      const slot = this.nextHandler++
       this.table.set(slot, exports[`h${key}`])
       this.handlers.set(key, slot)
     }
   }
 
-  /** One module of functions `(i32) → i32`, with just the imports they use. */
-  instantiate(
-    functions: [name: string, write: (imports: (name: string) => number, cpuGlobal: number) => Code][],
-  ): Record<string, () => void> {
-    // No table import: each instance of it would copy the whole table.
-    const module = new Module(this.pages)
-    const cpuGlobal = module.importGlobal('cpu', 'i32')
-    const known = new Map<string, number>()
-    const imports = (name: string) => {
-      let index = known.get(name)
-      if (index === undefined) {
-        const signature = signatures[name]
-        if (signature === undefined) throw new Error(`bug: no helper ${name}`)
-        index = module.import(name, ...signature)
-        known.set(name, index)
-      }
-      return index
-    }
-    const bodies = functions.map(([name, write]) => [name, write(imports, cpuGlobal)] as const)
-    for (const [name, code] of bodies) module.function(name, ['i32'], ['i32'], code)
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), {
-      env: this.imports as WebAssembly.ModuleImports,
-    })
+  /** Makes a generated module's functions callable. */
+  private instantiate(module: WebAssembly.Module): Record<string, () => void> {
+    const instance = new WebAssembly.Instance(module, {env: this.imports as WebAssembly.ModuleImports})
     return instance.exports as Record<string, () => void>
+  }
+
+  private make(functions: readonly (readonly [name: string, write: WriteFunction])[]): Record<string, () => void> {
+    return this.instantiate(new WebAssembly.Module(generatedModule(this.pages, functions)))
   }
 
   /** Runs the instruction at RIP alone, from a record nobody keeps. False: a fault is in state. */
@@ -323,80 +288,64 @@ export class Engine {
 
   /** A block has run often enough to be translated. */
   hot(head: number): void {
-    const block = this.code.blockAt(head)
-    if (block !== undefined) this.compiler.add(block)
+    this.compiler.add(head)
   }
 
-  /** Translates what has become hot since. */
+  /** Has translated what has become hot since, and takes in what is ready. */
   translateWaiting(): void {
     this.compiler.flush()
   }
 
   /** The fault site a translation was left at. Source: jit/lower.ts. */
   site(number: number): Site {
-    return this.compiler.sites[number - 1]
+    return this.compiler.site(number)
   }
 
-  private compilerHost(): CompilerHost {
+  private compilerHost(records: Area): CompilerHost {
+    const translator = new RegionTranslator(this.vcpu.memory, records)
     return {
-      wanted: block => this.code.blockAt(block.head) === block && this.code.translation(block) === 0,
-      decoder: block => rip => {
-        const low = Number(rip & 0xffffffffn)
-        const high = Number(BigInt.asIntN(32, rip >> 32n))
-        if (high >>> 0 !== block.ripHigh || ((low ^ block.ripLow) & ~0xfff) !== 0) return undefined
-        const decoded = this.decodeAt(low, high, block.page, false, block.mode & ~1)
-        return decoded === undefined ? undefined : {decoded, template: this.template(decoded)}
+      wanted: head => {
+        const block = this.code.blockAt(head)
+        return block !== undefined && this.code.translation(block) === 0 ? block : undefined
       },
-      isEntry: (block, rip) =>
-        this.code.find(block.page + Number(rip & 0xfffn), Number(rip & 0xffffffffn), Number(rip >> 32n), block.mode) !==
-        undefined,
-      context: block => ({
-        mmuMode: block.mode & 1,
-        page: block.page,
-        recordAddress: (decoded, rip) => {
-          const at = this.code.reserve(1)
-          writeRecord(this.vcpu.memory.view, at, decoded, rip, 0)
-          return at
-        },
-        systemNumber: slowPathNumber,
-      }),
-      instantiate: functions => this.instantiate(functions),
+      starts: block =>
+        [...this.code.blocksOf(block.page)]
+          .filter(other => other.page === block.page && other.mode === block.mode && other.ripHigh === block.ripHigh)
+          .map(other => other.start & 0xfff),
+      translate: jobs => translator.translate(jobs),
+      instantiate: module => this.instantiate(module),
+      forgetAll: () => this.code.clear(),
+      hasRoom: functions => this.nextRegion + functions <= tableSize,
       place: code => {
-        this.table.set(this.nextSlot, code)
-        return this.nextSlot++
+        this.table.set(this.nextRegion, code)
+        return this.nextRegion++
       },
-      publish: (block, rip, word) => {
-        const low = Number(rip & 0xffffffffn)
-        const high = Number(rip >> 32n)
-        const start = block.page + (low & 0xfff)
-        let target = this.code.find(start, low, high, block.mode)
+      publish: (block, offset, word) => {
+        const ripLow = ((block.ripLow & ~0xfff) | offset) >>> 0
+        const start = block.page + offset
+        let target = this.code.find(start, ripLow, block.ripHigh, block.mode)
         if (target === undefined) {
-          target = {
-            ...block,
-            ripLow: low,
-            ripHigh: high,
-            start,
-            head: this.code.reserve(0),
-            secondPage: 0,
-            instructions: 0,
-          }
+          const head = this.code.reserve(0)
+          // No room: all code has been forgotten, this translation too.
+          if ((word & 0xffff) >= this.nextRegion) return
+          target = {...block, ripLow, start, head, secondPage: 0, instructions: 0}
           this.code.add(target, 0)
         }
-        if (this.code.translation(target) !== 0) return
-        this.code.setTranslation(target, word)
+        if (this.code.translation(target) === 0) this.code.setTranslation(target, word)
       },
     }
   }
-}
 
-function slowPathNumber(name: string): number {
-  const number = slowPathNames.indexOf(name)
-  if (number < 0) throw new Error(`bug: no slow path ${name}`)
-  return number
+  /** All code is gone: so are its translations. */
+  private forgetTranslations(): void {
+    for (let slot = firstRegion; slot < this.nextRegion; slot++) this.table.set(slot, null)
+    this.nextRegion = firstRegion
+    this.compiler.reset()
+  }
 }
 
 /** The record after a block's last instruction: RIP = its own address, block ended. */
-function endOfBlock(): (imports: (name: string) => number, cpuGlobal: number) => Code {
+function endOfBlock(): WriteFunction {
   return (_imports, cpuGlobal) => {
     const code = new Code(['i32'])
     code.globalGet(cpuGlobal)

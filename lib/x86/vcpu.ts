@@ -7,6 +7,7 @@
  *     └── lookup, fault, preempt, hot, smc ◄─┘
  */
 import {Engine} from './engine.js'
+import type {TranslationService} from './jit/compiler.js'
 import type {LinearMemory} from './memory.js'
 import {GuestAccess, nonCanonical} from './mmu/access.js'
 import {Tlb} from './mmu/tlb.js'
@@ -32,6 +33,8 @@ export interface VcpuOptions {
   readonly frames: {readonly base: number; readonly count: number}
   /** Executions of a block before it is translated; Infinity interprets for ever. */
   readonly translateAfter?: number
+  /** A translator on another thread; without one the vCPU's own thread translates. */
+  readonly translator?: TranslationService
 }
 
 export class Vcpu extends Registers {
@@ -52,7 +55,12 @@ export class Vcpu extends Registers {
     writeTables(options.memory, options.base)
     this.tlb = new Tlb(options.memory, options.base)
     this.access = new GuestAccess(this)
-    this.engine = new Engine(this, options.recordArea, options.translateAfter ?? Number.POSITIVE_INFINITY)
+    this.engine = new Engine(
+      this,
+      options.recordArea,
+      options.translateAfter ?? Number.POSITIVE_INFINITY,
+      options.translator,
+    )
   }
 
   get code() {

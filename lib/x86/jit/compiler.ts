@@ -1,76 +1,117 @@
 /**
- * From hot blocks to running translations: gathers hot block starts, translates their regions in batches (one module is far cheaper than
- * many), and puts the functions into the shared table. A translation is named by a word: table slot | entry number << 16.
+ * The vCPU's side of translation: gathers hot blocks, hands them to the translator (its own, or one on another thread), and takes in what
+ * comes back. A block goes on in the interpreter meanwhile. A translation is named by a word: table slot | entry number << 16.
  */
-import type {Code} from '../../wasm/builder.js'
 import type {Block} from '../code-cache.js'
-import type {Imports} from '../lower.js'
 import type {Site} from './lower.js'
-import {type DecodeAt, findRegion, type Region} from './region.js'
-import {type TranslationContext, translate} from './translate.js'
+import type {TranslationBatch, TranslationJob} from './translator.js'
 
-/** Hot blocks that wait for one module together. */
+/** Hot blocks that wait for one module together: one module is far cheaper than many. */
 const batchSize = 12
+
+/** Bytes of modules before all code is forgotten: what is hot comes back. */
+const maximumSize = 48 << 20
+
+/** A finished batch. */
+export interface Translated {
+  readonly batch: Omit<TranslationBatch, 'bytes'>
+  readonly module: WebAssembly.Module
+}
+
+/** A translator on another thread. */
+export interface TranslationService {
+  /** Asks for translations; they are made in this order. */
+  request(jobs: readonly TranslationJob[]): void
+  /** What has been made since, oldest first; undefined when there is nothing. */
+  receive(): Translated | undefined
+}
 
 /** What the engine lends. */
 export interface CompilerHost {
-  decoder(block: Block): DecodeAt
-  isEntry(block: Block, rip: bigint): boolean
-  context(block: Block): Omit<TranslationContext, 'imports' | 'cpuGlobal' | 'addSite'>
-  instantiate(
-    functions: [name: string, write: (imports: Imports, cpuGlobal: number) => Code][],
-  ): Record<string, () => void>
+  /** Still current (its page has not been written since) and not translated yet. */
+  wanted(head: number): Block | undefined
+  /** Offsets in a block's page where blocks of its mode start. */
+  starts(block: Block): number[]
+  translate(jobs: readonly TranslationJob[]): TranslationBatch
+  instantiate(module: WebAssembly.Module): Record<string, () => void>
+  /** Forgets all code (and calls `reset`). */
+  forgetAll(): void
+  /** The table has room for so many more functions. */
+  hasRoom(functions: number): boolean
   /** Puts a function into the table and gives its slot. */
   place(code: () => void): number
-  /** Makes block `entry` of a region known: code at `rip` in the page of `block` runs translation `word`. */
-  publish(block: Block, rip: bigint, word: number): void
-  /** Still current (its page has not been written since) and not translated yet. */
-  wanted(block: Block): boolean
+  /** Makes an entry of a region known: code at `offset` in the page of `block` runs translation `word`. */
+  publish(block: Block, offset: number, word: number): void
 }
 
 export class Compiler {
-  private readonly waiting: Block[] = []
-  readonly sites: Site[] = []
-  /** Regions translated so far. */
-  translated = 0
+  private readonly waiting = new Set<number>()
+  private epoch = 0
+  /** Bytes of modules in this epoch. */
+  private size = 0
+  /** Fault sites as the batches brought them. */
+  private sites: number[] = []
 
-  constructor(private readonly host: CompilerHost) {}
+  constructor(
+    private readonly host: CompilerHost,
+    private readonly service?: TranslationService,
+  ) {}
 
   /** A block wants to be translated. */
-  add(block: Block): void {
-    this.waiting.push(block)
-    if (this.waiting.length >= batchSize) this.flush()
+  add(head: number): void {
+    this.waiting.add(head)
+    if (this.waiting.size >= batchSize) this.flush()
   }
 
-  /** Translates what waits. */
+  /** A fault site by its number. */
+  site(number: number): Site {
+    const [low, high, flags] = this.sites.slice(number * 3 - 3, number * 3)
+    return {rip: (BigInt(high) << 32n) | BigInt(low), flags}
+  }
+
+  /** Has translated what waits, and takes in what is ready. */
   flush(): void {
-    const batch = this.waiting.splice(0)
-    const done: {block: Block; region: Region}[] = []
-    const covered = new Set<string>()
-    for (const block of batch) {
-      if (!this.host.wanted(block)) continue
-      const rip = (BigInt(block.ripHigh) << 32n) | BigInt(block.ripLow)
-      const key = `${rip}/${block.page}/${block.mode}`
-      if (covered.has(key)) continue
-      const region = findRegion(rip, this.host.decoder(block), other => this.host.isEntry(block, other))
-      if (region === undefined) continue
-      for (const {rip: covers} of region.blocks) covered.add(`${covers}/${block.page}/${block.mode}`)
-      done.push({block, region})
+    this.collect()
+    const jobs: TranslationJob[] = []
+    for (const head of this.waiting) {
+      const block = this.host.wanted(head)
+      if (block === undefined) continue
+      const {page, mode, ripLow, ripHigh} = block
+      jobs.push({epoch: this.epoch, head, page, mode, ripLow, ripHigh, starts: this.host.starts(block)})
     }
-    if (done.length === 0) return
-    const functions = this.host.instantiate(
-      done.map(({block, region}, index) => [
-        `r${index}`,
-        (imports, cpuGlobal) =>
-          translate(region, {...this.host.context(block), imports, cpuGlobal, addSite: site => this.sites.push(site)}),
-      ]),
-    )
-    for (const [index, {block, region}] of done.entries()) {
+    this.waiting.clear()
+    if (jobs.length === 0) return
+    if (this.service !== undefined) return this.service.request(jobs)
+    const {bytes, ...batch} = this.host.translate(jobs)
+    this.install({batch, module: new WebAssembly.Module(bytes)})
+  }
+
+  /** Takes in what another thread has made. */
+  collect(): void {
+    for (let ready = this.service?.receive(); ready !== undefined; ready = this.service?.receive()) this.install(ready)
+  }
+
+  /** All code has been forgotten: what is under way is of no use. */
+  reset(): void {
+    this.epoch++
+    this.size = 0
+    this.sites = []
+    this.waiting.clear()
+  }
+
+  private install({batch: {epoch, full, size, regions, sites}, module}: Translated): void {
+    if (epoch !== this.epoch) return
+    this.size += size
+    if (full || this.size > maximumSize || !this.host.hasRoom(regions.length)) return this.host.forgetAll()
+    for (const part of sites) this.sites.push(part)
+    const alive = regions.map(({head}) => this.host.wanted(head))
+    if (alive.every(block => block === undefined)) return
+    const functions = this.host.instantiate(module)
+    for (const [index, {entries}] of regions.entries()) {
+      const block = alive[index]
+      if (block === undefined) continue
       const slot = this.host.place(functions[`r${index}`])
-      this.translated++
-      region.blocks.forEach((part, entry) => {
-        if (part.entry) this.host.publish(block, part.rip, slot | (entry << 16))
-      })
+      for (const [offset, entry] of entries) this.host.publish(block, offset, slot | (entry << 16))
     }
   }
 }

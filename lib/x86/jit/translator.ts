@@ -1,0 +1,139 @@
+/**
+ * From hot blocks to the bytes of a module: finds the region around each, lowers it, and says what the engine must know to use it. Needs
+ * nothing but linear memory and a place for records, so that it can run on a thread of its own beside the vCPU.
+ *
+ * Pages under translation hold decoded blocks, so every store to them is noticed: the engine drops the blocks, and with them a
+ * translation that was on its way.
+ */
+import type {DecodedInstruction} from '../decode/instruction-record.js'
+import {recordBytes} from '../decode/record.js'
+import {writeRecord} from '../decode/write-record.js'
+import {generatedModule} from '../generated-module.js'
+import {decode, slowPathNumber, templateOf} from '../instruction-set.js'
+import type {LinearMemory} from '../memory.js'
+import {type DecodeAt, findRegion, type Region} from './region.js'
+import {translate} from './translate.js'
+
+/** A block that wants to be translated. */
+export interface TranslationJob {
+  /** Counts how often the engine has forgotten all code: heads, records and sites of another epoch mean nothing. */
+  readonly epoch: number
+  /** Address of its head: what the engine knows it by. */
+  readonly head: number
+  readonly page: number
+  readonly mode: number
+  readonly ripLow: number
+  readonly ripHigh: number
+  /** Offsets in the page where blocks are known to start. */
+  readonly starts: readonly number[]
+}
+
+/** What came of some jobs. */
+export interface TranslationBatch {
+  readonly epoch: number
+  /** There was no room for records: the engine must forget all code. */
+  readonly full: boolean
+  /** The module; function `r0`, `r1` … for each region. Empty when nothing could be translated. */
+  readonly bytes: Uint8Array<ArrayBuffer>
+  readonly regions: readonly {
+    readonly head: number
+    /** Where the region can be entered: offset in the page, entry number. */
+    readonly entries: readonly (readonly [offset: number, entry: number])[]
+  }[]
+  /** Fault sites, numbered on from those of earlier batches: low and high half of RIP, kind of the flags. */
+  readonly sites: readonly number[]
+  /** Bytes of the module. */
+  readonly size: number
+}
+
+export class RegionTranslator {
+  private epoch = 0
+  private siteCount = 0
+  private nextRecord: number
+
+  constructor(
+    private readonly memory: LinearMemory,
+    /** Bytes of linear memory for the records of slow-path instructions. */
+    private readonly records: {readonly start: number; readonly end: number},
+  ) {
+    this.nextRecord = records.start
+  }
+
+  /** Translates the regions around some blocks, all of one epoch, into one module. */
+  translate(jobs: readonly TranslationJob[]): TranslationBatch {
+    const {epoch} = jobs[0]
+    if (epoch !== this.epoch) {
+      this.epoch = epoch
+      this.siteCount = 0
+      this.nextRecord = this.records.start
+    }
+    const found: {job: TranslationJob; region: Region}[] = []
+    const covered = new Set<string>()
+    for (const job of jobs) {
+      const where = (rip: bigint) => `${rip}/${job.page}/${job.mode}`
+      const rip = (BigInt(job.ripHigh) << 32n) | BigInt(job.ripLow)
+      if (covered.has(where(rip))) continue
+      const starts = new Set(job.starts)
+      const region = findRegion(rip, this.decoder(job), other => starts.has(Number(other & 0xfffn)))
+      if (region === undefined) continue
+      for (const block of region.blocks) covered.add(where(block.rip))
+      found.push({job, region})
+    }
+    const sites: number[] = []
+    const bytes = generatedModule(
+      this.memory.bytes.length / 65536,
+      found.map(({job, region}, index) => [
+        `r${index}`,
+        (imports, cpuGlobal) =>
+          translate(region, {
+            imports,
+            cpuGlobal,
+            mmuMode: job.mode & 1,
+            page: job.page,
+            addSite: ({rip, flags}) => {
+              sites.push(Number(rip & 0xffffffffn), Number(rip >> 32n), flags)
+              return ++this.siteCount
+            },
+            recordAddress: (decoded, rip) => this.record(decoded, rip),
+            systemNumber: slowPathNumber,
+          }),
+      ]),
+    )
+    const full = this.nextRecord > this.records.end
+    return {
+      epoch,
+      full,
+      bytes,
+      regions: found.map(({job, region}) => ({
+        head: job.head,
+        entries: region.blocks.flatMap((block, entry) =>
+          block.entry ? [[Number(block.rip & 0xfffn), entry] as const] : [],
+        ),
+      })),
+      sites,
+      size: bytes.length,
+    }
+  }
+
+  private record(decoded: DecodedInstruction, rip: bigint): number {
+    const at = this.nextRecord
+    this.nextRecord += recordBytes
+    // Without room the batch will be thrown away.
+    if (this.nextRecord <= this.records.end) writeRecord(this.memory.view, at, decoded, rip, 0)
+    return at
+  }
+
+  /** Decodes inside the page of a job. */
+  private decoder(job: TranslationJob): DecodeAt {
+    const page = this.memory.bytes.subarray(job.page, job.page + 4096)
+    const bits = (job.mode & ~1) as 64 | 32 | 16
+    const high = BigInt(job.ripHigh) << 32n
+    const pageRip = BigInt.asUintN(64, high | BigInt((job.ripLow & ~0xfff) >>> 0))
+    return rip => {
+      const offset = Number(rip - pageRip)
+      if (offset < 0 || offset >= 4096) return undefined
+      const decoded = decode(page, offset, rip, bits)
+      return typeof decoded === 'string' ? undefined : {decoded, template: templateOf(decoded)}
+    }
+  }
+}

@@ -1,8 +1,14 @@
 /**
  * Entry of a domain process: `xl create` starts it and hands over the launch record. See control/launch.ts for the contract.
  */
+import {setFlagsFromString} from 'node:v8'
 import {receiveLaunch} from '../control/launch.js'
 import {DomainProcess} from './process.js'
+
+// Translations are compiled where they are made, on the translator's thread, and optimized only when that pays: optimizing one takes some
+// milliseconds. Engines without these settings ignore them.
+setFlagsFromString('--no-wasm-lazy-compilation')
+setFlagsFromString('--wasm-tiering-budget=300000000')
 
 let domain: DomainProcess | undefined
 const launch = await receiveLaunch(() => {

@@ -9,7 +9,6 @@
  * Source: xl.cfg(5) "Event Actions"; log lines as Xen's xl writes them.
  */
 import {readFile} from 'node:fs/promises'
-import {MessageChannel, Worker} from 'node:worker_threads'
 import type {DomId, EventPort, Mfn} from '../base/brand.js'
 import {OperatorError} from '../base/errors.js'
 import {BoundedLog} from '../control/bounded-log.js'
@@ -33,7 +32,6 @@ import {MachineRecord} from '../hypervisor/record.js'
 import {ConsoleBackend} from '../pv/console/backend.js'
 import type {BackendEnvironment} from '../pv/environment.js'
 import {XenstoreRing} from '../pv/xenstore-ring.js'
-import {splitArea} from '../x86/engine.js'
 import {type LinearMemory, linearMemory} from '../x86/memory.js'
 import {requestShutdown, sendSysrq} from '../xenstore/control.js'
 import {createDomainTree, renameInTree} from '../xenstore/domain-tree.js'
@@ -42,11 +40,9 @@ import {XenstoreServer} from '../xenstore/server.js'
 import {buildDomain} from './builder.js'
 import {Domain0Grants} from './grant-mapper.js'
 import {type KernelImage, readKernelImage} from './kernel-image.js'
-import type {TranslatorStart} from './translator-worker.js'
-import type {WorkerMessage, WorkerStart} from './vcpu-worker.js'
+import {type GuestThreads, startThreads} from './threads.js'
+import type {WorkerMessage} from './vcpu-worker.js'
 
-/** Executions of a basic block before it is translated. */
-const translateAfter = 150
 /** Console output shown in the log of a crash. */
 const crashTailBytes = 4096
 const dmesgLimit = 16 << 10
@@ -56,8 +52,7 @@ interface Guest {
   readonly memory: LinearMemory
   readonly layout: MachineLayout
   readonly events: EventChannels
-  readonly worker: Worker
-  readonly translator: Worker
+  readonly threads: GuestThreads
   readonly console: ConsoleBackend
   readonly store: XenstoreRing
   readonly dom0: Domain0
@@ -204,38 +199,20 @@ export class DomainProcess implements DomainService {
       true,
     )
     if (this.paused) setControl(memory, layout, Control.pause)
-    const {port1: vcpuEnd, port2: translatorEnd} = new MessageChannel()
-    const start: WorkerStart = {
-      memory: wasm,
+    const threads = startThreads(
+      wasm,
       layout,
-      entry: {rip: built.rip, rsp: built.rsp, rsi: built.rsi, level4: built.level4},
-      translateAfter,
-      translator: vcpuEnd,
-    }
-    const translatorStart: TranslatorStart = {
-      memory: wasm,
-      vcpuBase: layout.vcpuBase,
-      records: splitArea(memory.bytes.length, {start: layout.codeStart, end: layout.codeEnd}).translations,
-      port: translatorEnd,
-    }
-    const translator = new Worker(new URL('./translator-worker.js', import.meta.url), {
-      workerData: translatorStart,
-      transferList: [translatorEnd],
-    })
-    const worker = new Worker(new URL('./vcpu-worker.js', import.meta.url), {
-      workerData: start,
-      transferList: [vcpuEnd],
-    })
-    translator.on('error', error => this.log(`bug in the translator's thread: ${error.stack ?? error.message}`))
-    worker.on('message', (message: WorkerMessage) => this.heard(message))
-    worker.on('error', error => {
-      this.log(`bug in the vCPU thread: ${error.stack ?? error.message}`)
-      void this.shutDown('crash', '')
-    })
+      {rip: built.rip, rsp: built.rsp, rsi: built.rsi, level4: built.level4},
+      message => this.heard(message),
+      error => {
+        this.log(`bug in a thread of the guest: ${error.stack ?? error.message}`)
+        void this.shutDown('crash', '')
+      },
+    )
     this.say(
       `Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, kernel ${this.kernel.name}`,
     )
-    return {memory, layout, events, worker, translator, console, store, dom0, startedMs: Date.now()}
+    return {memory, layout, events, threads, console, store, dom0, startedMs: Date.now()}
   }
 
   /** A message of the vCPU thread. */
@@ -316,7 +293,7 @@ export class DomainProcess implements DomainService {
     const {guest} = this
     if (guest === undefined) return
     this.guest = undefined
-    await Promise.all([guest.worker.terminate(), guest.translator.terminate()])
+    await guest.threads.stop()
     guest.console.close()
     guest.store.close()
   }

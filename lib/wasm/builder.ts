@@ -47,8 +47,17 @@ export class Bytes {
   }
 
   signed64(value: number | bigint): void {
-    if (typeof value === 'number' && value === (value | 0)) return this.signed(value)
-    let rest = BigInt.asIntN(64, BigInt(value))
+    if (typeof value === 'number') {
+      if (value === (value | 0)) return this.signed(value)
+      let rest = value
+      for (;;) {
+        const low = rest & 0x7f
+        rest = Math.floor(rest / 128)
+        if ((rest === 0 && (low & 0x40) === 0) || (rest === -1 && (low & 0x40) !== 0)) return this.byte(low)
+        this.byte(low | 0x80)
+      }
+    }
+    let rest = BigInt.asIntN(64, value)
     for (;;) {
       const low = Number(rest & 0x7fn)
       rest >>= 7n

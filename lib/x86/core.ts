@@ -9,6 +9,7 @@
  *   8  u32  translation: function-table slot | entry number << 16, 0 none
  */
 import {Code, Module} from '../wasm/builder.js'
+import {conditionNames, type Signature, slowSignatures} from './callable.js'
 import {record, recordBytes} from './decode/record.js'
 import {FlagKind} from './flags.js'
 import {AccessKind, addRefill} from './mmu/refill.js'
@@ -17,12 +18,9 @@ import {ExitReason, jumpCache, state, tlb} from './state.js'
 /** The block head's fields. */
 export const blockHead = {countdown: 0, page: 4, translation: 8} as const
 
-/** Names of the condition functions, in condition-code order. */
-export const conditionNames = Array.from({length: 16}, (_, code) => `condition${code}`)
-
 /**
- * The module; exports `run() → void`, condition0 … condition15 and statusFlags `() → i32`, and what refill.ts adds. Imports memory, table
- * `handlers`, global `cpu`, and the functions for misses that are not simple.
+ * The module; exports `run() → void` and everything in callable.ts. Imports memory, table `handlers`, global `cpu`, the slow functions, and those
+ * for misses that are not simple.
  */
 export function coreModule(pages: number): Uint8Array<ArrayBuffer> {
   const module = new Module(pages)
@@ -34,12 +32,24 @@ export function coreModule(pages: number): Uint8Array<ArrayBuffer> {
     faultModify: fault('faultModify'),
     faultWrite: fault('faultWrite'),
   }
+  const slow = Object.entries(slowSignatures).map(
+    ([name, signature]) => [name, signature, module.import(name, ...signature)] as const,
+  )
   const handlerType = module.type(['i32'], ['i32'])
+  for (const [name, signature, imported] of slow) module.function(name, ...signature, passOn(signature, imported))
   const conditions = conditionNames.map((name, code) => module.function(name, [], ['i32'], condition(code, cpu)))
   module.function('statusFlags', [], ['i32'], statusFlags(cpu, conditions))
   const refill = addRefill(module, cpu, misses)
   module.function('run', [], [], dispatcher(cpu, handlerType, refill))
   return module.bytes()
+}
+
+/** A WebAssembly function in front of an imported one. */
+function passOn([parameters]: Signature, imported: number): Code {
+  const code = new Code(parameters)
+  for (const index of parameters.keys()) code.localGet(index)
+  code.call(imported)
+  return code
 }
 
 function dispatcher(cpuGlobal: number, handlerType: number, refill: number): Code {

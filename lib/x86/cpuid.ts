@@ -22,6 +22,10 @@ const features: Record<string, {leaf: number; register: 0 | 1 | 2 | 3; bit: numb
   rdseed: {leaf: 7, register: 1, bit: 18}, adx: {leaf: 7, register: 1, bit: 19}, sha: {leaf: 7, register: 1, bit: 29},
   syscall: {leaf: 0x80000001, register: 3, bit: 11}, nx: {leaf: 0x80000001, register: 3, bit: 20}, rdtscp: {leaf: 0x80000001, register: 3, bit: 27}, lm: {leaf: 0x80000001, register: 3, bit: 29},
   lahf: {leaf: 0x80000001, register: 2, bit: 0}, lzcnt: {leaf: 0x80000001, register: 2, bit: 5},
+  // Nothing here runs ahead of the program: leaks by speculation do not exist, and guests need no slow detours around them.
+  ssb_no: {leaf: 0x80000008, register: 1, bit: 26}, btc_no: {leaf: 0x80000008, register: 1, bit: 29}, lfence_serializing: {leaf: 0x80000021, register: 0, bit: 2},
+  null_selector_clears_base: {leaf: 0x80000021, register: 0, bit: 6}, auto_ibrs: {leaf: 0x80000021, register: 0, bit: 8}, srso_no: {leaf: 0x80000021, register: 0, bit: 29},
+  tsa_sq_no: {leaf: 0x80000021, register: 2, bit: 1}, tsa_l1_no: {leaf: 0x80000021, register: 2, bit: 2},
 }
 
 /** True when instructions of the feature are decoded. x87 is part of fpu. */
@@ -31,6 +35,9 @@ export function offered(feature: string): boolean {
 
 /** Feature bits of AMD's leaf 0x80000001 EDX that repeat leaf 1 EDX. */
 const repeatedByAmd = 0x0183f3ff
+
+/** Family 0x19, model 0x11, stepping 1: the first with automatic IBRS. */
+const signature = 0x00a10f11
 
 const brand = 'Gastwirt software x86-64 processor'
 
@@ -56,8 +63,8 @@ export function cpuFeatures(leaf: number, subleaf: number): [number, number, num
     case 0:
       return [0x0d, text(vendor, 0), text(vendor, 8), text(vendor, 4)]
     case 1:
-      // Family 0x17, model 1, stepping 0; CLFLUSH line of 8 quadwords.
-      return [0x00800f10, 8 << 8, featureBits(1, 2), featureBits(1, 3)]
+      // CLFLUSH line of 8 quadwords.
+      return [signature, 8 << 8, featureBits(1, 2), featureBits(1, 3)]
     case 7:
       return subleaf === 0 ? [0, featureBits(7, 1), 0, 0] : [0, 0, 0, 0]
     case 0x0d:
@@ -65,10 +72,10 @@ export function cpuFeatures(leaf: number, subleaf: number): [number, number, num
       if (subleaf === 0) return [3, 576, 576, 0]
       return [0, 0, 0, 0]
     case 0x80000000:
-      return [0x80000008, text(vendor, 0), text(vendor, 8), text(vendor, 4)]
+      return [0x80000021, text(vendor, 0), text(vendor, 8), text(vendor, 4)]
     case 0x80000001:
       return [
-        0x00800f10,
+        signature,
         0,
         featureBits(0x80000001, 2),
         featureBits(0x80000001, 3) | (featureBits(1, 3) & repeatedByAmd),
@@ -83,7 +90,9 @@ export function cpuFeatures(leaf: number, subleaf: number): [number, number, num
       return [0, 0, 0, 0x100]
     case 0x80000008:
       // 40 physical and 48 linear address bits.
-      return [0x3028, 0, 0, 0]
+      return [0x3028, featureBits(0x80000008, 1), 0, 0]
+    case 0x80000021:
+      return [featureBits(0x80000021, 0), 0, featureBits(0x80000021, 2), 0]
     default:
       return [0, 0, 0, 0]
   }

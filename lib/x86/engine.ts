@@ -3,12 +3,13 @@
  * time, and enters what it found into the jump cache. Owns the function table that generated modules share.
  */
 import {Code} from '../wasm/builder.js'
+import {callableNames} from './callable.js'
 import {type Block, CodeCache} from './code-cache.js'
 import {coreModule} from './core.js'
 import type {DecodedInstruction} from './decode/instruction-record.js'
-import {recordBytes} from './decode/record.js'
-import {writeRecord} from './decode/write-record.js'
-import {coreExports, generatedModule, type WriteFunction} from './generated-module.js'
+import {record, recordBytes} from './decode/record.js'
+import {setSigned64, writeRecord} from './decode/write-record.js'
+import {generatedModule, type WriteFunction} from './generated-module.js'
 import {helpers} from './helpers/index.js'
 import {decode, slowPathNumber, templateOf} from './instruction-set.js'
 import {Interpreter, Status} from './interpret.js'
@@ -39,7 +40,9 @@ export function splitArea(memoryBytes: number, area: Area): {blocks: Area; trans
 export class Engine {
   readonly code: CodeCache
   readonly table = new WebAssembly.Table({element: 'anyfunc', initial: tableSize})
-  readonly imports: Record<string, WebAssembly.ExportValue>
+  /** Functions that generated code calls. */
+  private readonly callable = new WebAssembly.Table({element: 'anyfunc', initial: callableNames.length})
+  private readonly imports: Record<string, WebAssembly.ExportValue>
   readonly pages: number
   private readonly runCore: () => void
   /** Variant key → table index. */
@@ -74,8 +77,12 @@ export class Engine {
     this.compiler = new Compiler(this.compilerHost(translations), service)
     this.imports = {
       memory: memory.wasm,
-      handlers: this.table,
       cpu: new WebAssembly.Global({value: 'i32', mutable: false}, base),
+      callable: this.callable,
+    }
+    const slow = {
+      ...this.imports,
+      handlers: this.table,
       raise: (vector: number, errorCode: number) => vcpu.access.raise(vector, errorCode),
       faultRead: (low: number, high: number, bytes: number) => vcpu.access.read(low, high, bytes),
       faultModify: (low: number, high: number, bytes: number) => vcpu.access.modify(low, high, bytes),
@@ -86,9 +93,9 @@ export class Engine {
       ...helpers(memory, base),
     }
     const core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(this.pages)), {
-      env: this.imports as WebAssembly.ModuleImports,
+      env: slow as WebAssembly.ModuleImports,
     })
-    for (const name of Object.keys(coreExports)) this.imports[name] = core.exports[name]
+    for (const [index, name] of callableNames.entries()) this.callable.set(index, core.exports[name])
     this.runCore = core.exports.run as () => void
     this.table.set(1, this.make([['end', endOfBlock()]]).end)
   }
@@ -143,7 +150,7 @@ export class Engine {
     const {vcpu} = this
     const {bytes} = vcpu.memory
     const bits = codeBits as 64 | 32 | 16
-    const rip = (BigInt(high >>> 0) << 32n) | BigInt(low)
+    const rip = signedAddress(low, high)
     const available = 4096 - (low & 0xfff)
     const start = page + (low & 0xfff)
     let decoded = decode(available >= 15 ? bytes : bytes.subarray(0, page + 4096), start, rip, bits)
@@ -197,16 +204,16 @@ export class Engine {
   private writeRecords(head: number, list: readonly DecodedInstruction[], low: number, high: number): void {
     const {view} = this.vcpu.memory
     this.makeHandlers(list)
-    let rip = (BigInt(high >>> 0) << 32n) | BigInt(low)
+    let rip = signedAddress(low, high)
     let at = head
     for (const decoded of list) {
       at += recordBytes
       writeRecord(view, at, decoded, rip, this.handlers.get(decoded.variantKey)!)
-      rip += BigInt(decoded.length)
+      rip += decoded.length
     }
     at += recordBytes
     view.setUint16(at, 1, true)
-    view.setBigUint64(at + 32, BigInt.asUintN(64, rip), true)
+    setSigned64(view, at + record.rip, rip)
   }
 
   private makeHandlers(list: readonly DecodedInstruction[]): void {
@@ -216,9 +223,9 @@ export class Engine {
     const exports = this.make(
       [...missing].map(([key, decoded]) => [
         `h${key}`,
-        (imports, cpu) => {
+        (callHelper, cpu) => {
           const code = new Code(['i32'])
-          const interpreter = new Interpreter(code, imports, cpu)
+          const interpreter = new Interpreter(code, callHelper, cpu)
           interpreter.variant = decoded.variant
           interpreter.systemNumber = slowPathNumber
           interpreter.handler(templateOf(decoded))
@@ -259,10 +266,10 @@ export class Engine {
     }
     this.writeRecords(this.aloneHead, [decoded], low, high)
     vcpu.access.allowOwnPage = true
-    const record = this.aloneHead + recordBytes
-    let status = (this.table.get(this.handlers.get(decoded.variantKey)!) as (record: number) => number)(record)
+    const first = this.aloneHead + recordBytes
+    let status = (this.table.get(this.handlers.get(decoded.variantKey)!) as (record: number) => number)(first)
     vcpu.access.allowOwnPage = false
-    if (status === Status.next) status = (this.table.get(1) as (record: number) => number)(record + recordBytes)
+    if (status === Status.next) status = (this.table.get(1) as (record: number) => number)(first + recordBytes)
     if (status === Status.blockEnd) return true
     const fault = vcpu.u32('exitReason') === ExitReason.fault
     vcpu.setU32('exitReason', ExitReason.none)
@@ -346,7 +353,7 @@ export class Engine {
 
 /** The record after a block's last instruction: RIP = its own address, block ended. */
 function endOfBlock(): WriteFunction {
-  return (_imports, cpuGlobal) => {
+  return (_callHelper, cpuGlobal) => {
     const code = new Code(['i32'])
     code.globalGet(cpuGlobal)
     code.localGet(0)
@@ -355,6 +362,11 @@ function endOfBlock(): WriteFunction {
     code.i32Const(Status.blockEnd)
     return code
   }
+}
+
+/** A linear address as a signed number; exact, because code runs at canonical addresses only. */
+function signedAddress(low: number, high: number): number {
+  return (high | 0) * 2 ** 32 + low
 }
 
 /** The instruction touches x87, MMX or SSE state, which CR0.TS guards. */

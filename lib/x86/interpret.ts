@@ -8,7 +8,7 @@ import type {Code} from '../wasm/builder.js'
 import {record} from './decode/record.js'
 import {FlagKind} from './flags.js'
 import type {Op, RegisterRef, Template} from './ir/op.js'
-import {type Imports, Lowering} from './lower.js'
+import {type CallHelper, Lowering} from './lower.js'
 import {AccessKind} from './mmu/refill.js'
 import {state, tlb} from './state.js'
 
@@ -20,8 +20,8 @@ const recordLocal = 0
 export class Interpreter extends Lowering {
   private readonly tlbLocal: number
 
-  constructor(code: Code, imports: Imports, cpuGlobal: number) {
-    super(code, code.local('i32'), imports)
+  constructor(code: Code, callHelper: CallHelper, cpuGlobal: number) {
+    super(code, code.local('i32'), callHelper)
     this.tlbLocal = code.local('i32')
     code.globalGet(cpuGlobal)
     code.localSet(this.cpu)
@@ -157,11 +157,11 @@ export class Interpreter extends Lowering {
   }
 
   protected condition(condition: number): void {
-    this.code.call(this.imports(`condition${condition}`))
+    this.callHelper(this.code, `condition${condition}`)
   }
 
   protected statusFlags(): void {
-    this.code.call(this.imports('statusFlags'))
+    this.callHelper(this.code, 'statusFlags')
   }
 
   protected jump(op: Op & {kind: 'jump'}): void {
@@ -192,7 +192,7 @@ export class Interpreter extends Lowering {
     code.memory('i64.store', state.rip)
     code.localGet(recordLocal)
     code.i32Const(this.systemNumber(name))
-    code.call(this.imports('system'))
+    this.callHelper(this.code, 'system')
     const status = this.temporary('i32')
     code.localTee(status)
     code.if()

@@ -11,8 +11,8 @@ import type {WasmType} from '../wasm/opcodes.js'
 import type {Op, Template, ValueId} from './ir/op.js'
 import {state} from './state.js'
 
-/** Imported functions by name → index in the module being written. */
-export type Imports = (name: string) => number
+/** Writes a call of one of the functions in callable.ts. */
+export type CallHelper = (code: Code, name: string) => void
 
 export abstract class Lowering {
   protected template!: Template
@@ -27,7 +27,7 @@ export abstract class Lowering {
     protected readonly code: Code,
     /** Index of the local that holds the vCPU area's address. */
     protected readonly cpu: number,
-    protected readonly imports: Imports,
+    protected readonly callHelper: CallHelper,
   ) {}
 
   /** Writes the whole template. */
@@ -176,13 +176,13 @@ export abstract class Lowering {
       case 'fault':
         code.i32Const(op.vector)
         code.i32Const(op.errorCode ?? -1)
-        code.call(this.imports('raise'))
+        this.callHelper(this.code, 'raise')
         return this.exit()
       case 'system':
         return this.system(op.name)
       case 'call':
         for (const arg of op.args) this.push(arg)
-        code.call(this.imports(op.name))
+        this.callHelper(this.code, op.name)
         if (op.out === undefined) return
         if (this.template.uses[op.out] === 0) return code.drop()
         return this.keep(op.out)
@@ -256,7 +256,7 @@ export abstract class Lowering {
     const write = op.host !== undefined
     this.probe(address, op.bytes, write, host, () => {
       this.pushAccess(address, op.bytes)
-      code.call(this.imports(write ? 'slowModify' : 'slowRead'))
+      this.callHelper(this.code, write ? 'slowModify' : 'slowRead')
       code.localTee(host)
       code.op('i32.eqz')
       this.exitIf()
@@ -279,7 +279,7 @@ export abstract class Lowering {
       code.localGet(value)
       code.memory(op.access, state.scratch)
       this.pushAccess(address, op.bytes)
-      code.call(this.imports('slowWrite'))
+      this.callHelper(this.code, 'slowWrite')
       this.exitIf()
       // The slow path has stored; the common store below then repeats it into scratch.
       code.localGet(this.cpu)
@@ -313,7 +313,7 @@ export abstract class Lowering {
     code.if()
     this.depth++
     code.i32Const(op.bytes)
-    code.call(this.imports('commit'))
+    this.callHelper(this.code, 'commit')
     this.exitIf()
     code.end()
     this.depth--
@@ -349,7 +349,7 @@ export abstract class Lowering {
     code.op(differs)
     code.if()
     this.depth++
-    code.call(this.imports('retry'))
+    this.callHelper(this.code, 'retry')
     this.exit()
     code.end()
     this.depth--

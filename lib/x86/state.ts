@@ -15,7 +15,7 @@
  */
 
 /** Byte size of one vCPU area. */
-export const vcpuAreaBytes = 0x40000
+export const vcpuAreaBytes = 0xa0000
 
 export const state = {
   gpr: 0, //              16 × u64 in the manual's order: RAX RCX RDX RBX RSP RBP RSI RDI R8 … R15
@@ -117,7 +117,7 @@ export const tables = {
  * Keyed by where RIP's byte lies in linear memory, it outlives address-space switches.
  */
 export const jumpCache = {
-  entries: 8192,
+  entries: 32_768,
   entryBytes: 16,
   start: 0x20000,
 } as const

@@ -109,7 +109,7 @@ export class Vcpu extends Registers {
     if (number !== 0) {
       const {rip, flags} = this.engine.site(number)
       this.setU32('site', 0)
-      this.rip = rip
+      this.rip = BigInt.asUintN(64, BigInt(rip))
       if (flags < 0) return
       const {view} = this.memory
       this.setU32('flagKind', flags)

@@ -1,450 +1,451 @@
 /**
  * Bytes → decoded instruction: prefixes, opcode, the form that fits, ModRM and its operands, immediates. Everything a form says was taken
- * apart beforehand (opcode-map.ts); what depends on the variant alone (operand list, variant) is made once and shared.
+ * apart beforehand (opcode-map.ts); what depends on the variant alone is made once and shared (variant.ts).
+ *
+ * The decoder works on its own fields, one instruction at a time; a step that finds no instruction leaves the reason in `failure`. Linear
+ * addresses are signed numbers: canonical ones are exact.
  *
  * Source: SDM vol. 2A chapter 2.
  */
-import type {Operand, Variant} from '../ir/builder.js'
 import type {Instruction} from '../semantics/instruction.js'
-import {state} from '../state.js'
-import type {DecodedInstruction, DecodeFailure} from './instruction-record.js'
-import {opcodeMap, type ParsedForm} from './opcode-map.js'
+import {Segment, state} from '../state.js'
+import {Cursor} from './cursor.js'
+import type {DecodedInstruction, DecodeFailure, MemoryOperand} from './instruction-record.js'
+import {type OperandSpec, opcodeMap, type ParsedForm, Source} from './opcode-map.js'
+import {Variants} from './variant.js'
 
-interface Shared {
-  variant: Variant
-  operands: Operand[]
-  variantKey: number
-}
+/** Decodes the instruction at an offset; `rip` is its linear address, signed. */
+export type Decode = (
+  bytes: Uint8Array,
+  offset: number,
+  rip: number,
+  codeBits: 64 | 32 | 16,
+) => DecodedInstruction | DecodeFailure
 
 /** The decoder for these instructions; those of features not offered are unknown to it. */
-export function createDecoder(instructions: readonly Instruction[], offered: (feature: string) => boolean) {
-  const {tables, needsModrm} = opcodeMap(instructions, offered)
-  const shared = new Map<number, Shared>()
-  let nextKey = 1
+export function createDecoder(instructions: readonly Instruction[], offered: (feature: string) => boolean): Decode {
+  const decoder = new Decoder(opcodeMap(instructions, offered))
+  return (bytes, offset, rip, codeBits) => decoder.decode(bytes, offset, rip, codeBits)
+}
 
-  return function decode(
-    bytes: Uint8Array,
-    offset: number,
-    rip: bigint,
-    codeBits: 64 | 32 | 16,
-  ): DecodedInstruction | DecodeFailure {
-    const long = codeBits === 64
-    const end = Math.min(bytes.length, offset + 15)
-    const short = bytes.length - offset < 15
-    let at = offset
-    let rex = 0
-    let p66 = false
-    let p67 = false
-    let rep = 0
-    let lock = false
-    let seg = -1
-    const more = (): DecodeFailure => (short ? 'more-bytes' : 'too-long')
-    let byte = 0
+/** Mandatory prefixes as an index. */
+const mandatoryNames = ['NP', '66', 'F3', 'F2'] as const
+
+/** Base and index of the 16-bit addressing forms, as register numbers; -1 none. Source: SDM vol. 2A table 2-1. */
+const bases16 = [3, 3, 5, 5, -1, -1, 5, 3]
+const indices16 = [6, 7, 6, 7, 6, 7, -1, -1]
+
+class Decoder extends Cursor {
+  private readonly variants = new Variants()
+  /** Forms by everything that chooses them, once looked up; null: none. */
+  private readonly chosen: (ParsedForm | null | undefined)[] = new Array(1 << 18)
+  private failure: DecodeFailure = 'undefined'
+
+  private long = false
+  private codeBits = 64
+
+  private rex = 0
+  private operandPrefix = false
+  private addressPrefix = false
+  /** 0, 0xf2 or 0xf3. */
+  private rep = 0
+  private lock = false
+  private segment = -1
+
+  private map = 0
+  private opcode = 0
+  private vex = false
+  private vexPrefix = 0
+  private vvvv = 0
+  private wide = false
+  /** What REX or VEX add to ModRM.reg, SIB.index and ModRM.rm: 8 or 0. */
+  private extendReg = 0
+  private extendIndex = 0
+  private extendRm = 0
+
+  private modrm = 0
+  private isMemory = false
+  private ripRelative = false
+  private memory: MemoryOperand | undefined
+  private slotCount = 0
+  private slots: [number, number, number] = [0, 0, 0]
+  private immediate: number | bigint = 0
+  private immediates = 0
+
+  constructor(private readonly opcodes: ReturnType<typeof opcodeMap>) {
+    super()
+  }
+
+  decode(bytes: Uint8Array, offset: number, rip: number, codeBits: 64 | 32 | 16): DecodedInstruction | DecodeFailure {
+    this.open(bytes, offset)
+    this.long = codeBits === 64
+    this.codeBits = codeBits
+    const first = this.readPrefixes()
+    if (first < 0 || !this.readOpcode(first)) return this.failure
+    const hasModrm = this.opcodes.needsModrm[this.map][this.opcode]
+    if (hasModrm && this.at >= this.end) return this.more()
+    this.modrm = hasModrm ? bytes[this.at] : 0
+    const form = this.chooseForm()
+    if (form === undefined) return 'undefined'
+    const {options} = form.form
+    const operandBits = this.operandSize(form)
+    const addressBits = this.addressSize()
+    this.memory = undefined
+    this.isMemory = this.ripRelative = false
+    if (form.modrm) {
+      this.at++
+      if (this.modrm < 0xc0 && form.fixedModrm < 0 && !this.readMemory(addressBits)) return this.failure
+    }
+    if (this.lock && (options.lock !== true || !this.isMemory)) return 'undefined'
+    this.slots = [0, 0, 0]
+    this.immediate = this.slotCount = this.immediates = 0
+    for (const op of form.ops) if (!this.readOperand(op, operandBits, addressBits)) return this.failure
+    return this.finish(form, offset, rip, operandBits, addressBits)
+  }
+
+  private fail(reason: DecodeFailure): false {
+    this.failure = reason
+    return false
+  }
+
+  /** Legacy prefixes and REX; gives the first byte after them, or -1. */
+  private readPrefixes(): number {
+    this.rex = 0
+    this.operandPrefix = this.addressPrefix = this.lock = false
+    this.rep = 0
+    this.segment = -1
+    const {bytes, long} = this
     for (;;) {
-      if (at >= end) return more()
-      byte = bytes[at++]
-      if (byte === 0x66) p66 = true
-      else if (byte === 0x67) p67 = true
-      else if (byte === 0xf2 || byte === 0xf3) rep = byte
-      else if (byte === 0xf0) lock = true
-      else if (byte === 0x26 || byte === 0x2e || byte === 0x36 || byte === 0x3e) {
-        if (!long || seg < 4) seg = (byte - 0x26) >> 3
-      } else if (byte === 0x64 || byte === 0x65) seg = byte - 0x60
-      else if (long && byte >= 0x40 && byte <= 0x4f) {
-        rex = byte
-        continue
-      } else break
-      rex = 0
-    }
-    let vex = false
-    let vvvv = 0
-    let map = 0
-    let opcode = byte
-    let w = (rex & 8) !== 0
-    let rx = ((rex & 4) << 1) | 0
-    let xx = (rex & 2) << 2
-    let bx = (rex & 1) << 3
-    let prefixText: string | undefined
-    if ((byte === 0xc4 || byte === 0xc5) && at < end && (long || bytes[at] >= 0xc0)) {
-      if (rex || p66 || rep || lock) return 'undefined'
-      vex = true
-      const b1 = bytes[at++]
-      let last = b1
-      rx = b1 & 0x80 ? 0 : 8
-      xx = 0
-      bx = 0
-      map = 1
-      w = false
-      if (byte === 0xc4) {
-        if (at >= end) return more()
-        xx = b1 & 0x40 ? 0 : 8
-        bx = b1 & 0x20 ? 0 : 8
-        map = b1 & 31
-        last = bytes[at++]
-        w = (last & 0x80) !== 0
+      if (this.at >= this.end) {
+        this.failure = this.more()
+        return -1
       }
-      if (!long) rx = xx = bx = 0
-      if (map < 1 || map > 3 || last & 4) return 'undefined'
-      vvvv = (~last >> 3) & (long ? 15 : 7)
-      prefixText = ['NP', '66', 'F3', 'F2'][last & 3]
-      if (at >= end) return more()
-      opcode = bytes[at++]
-    } else if (byte === 0x0f) {
-      if (at >= end) return more()
-      opcode = bytes[at++]
-      map = 1
-      if (opcode === 0x38 || opcode === 0x3a) {
-        map = opcode === 0x38 ? 2 : 3
-        if (at >= end) return more()
-        opcode = bytes[at++]
-      }
-    }
-    const candidates = tables[map][opcode]
-    let modrm = 0
-    const hasModrm = needsModrm[map][opcode]
-    if (hasModrm) {
-      if (at >= end) return more()
-      modrm = bytes[at]
-    }
-    const mod = modrm >> 6
-    const mandatory = vex ? prefixText! : rep === 0xf3 ? 'F3' : rep === 0xf2 ? 'F2' : p66 ? '66' : 'NP'
-    let found: ParsedForm | undefined
-    for (const p of candidates) {
-      const o = p.form.options
-      if (p.vex !== vex) continue
-      if (o.long !== undefined && (o.long === 'only') !== long) continue
-      // 66 beside a mandatory F2 or F3 is an operand-size prefix.
-      if (p.prefix !== undefined && p.prefix !== mandatory) continue
-      // Behind 0F38 and 0F3A, F2 and F3 always choose another instruction.
-      if (p.prefix === undefined && map >= 2 && rep !== 0) continue
-      if (p.modrm) {
-        if (p.fixedModrm >= 0) {
-          if (modrm !== p.fixedModrm) continue
-        } else {
-          if (p.digit >= 0 && ((modrm >> 3) & 7) !== p.digit) continue
-          if (p.memoryOnly && mod === 3) continue
-          if (p.registerOnly && mod !== 3) continue
-        }
-      } else if (
-        p.map === 0 &&
-        p.opcode === 0x90 &&
-        opcode === 0x90 &&
-        p.prefix === undefined &&
-        p.plusR !== ((rex & 1) !== 0)
-      )
-        continue
-      found = p
-      break
-    }
-    if (found === undefined) return 'undefined'
-    const {form, ops} = found
-    const o = form.options
-    // sizes
-    let operandBits = codeBits === 16 ? (p66 ? 32 : 16) : p66 && found.prefix !== '66' ? 16 : 32
-    if (long) {
-      if (w) operandBits = 64
-      else if (o.size64 === 'forced') operandBits = 64
-      else if (o.size64 === 'default' && !p66) operandBits = 64
-    }
-    if (vex) operandBits = long && w ? 64 : 32
-    if (o.operandBits !== undefined) operandBits = o.operandBits
-    const addressBits = long ? (p67 ? 32 : 64) : codeBits === 32 ? (p67 ? 16 : 32) : p67 ? 32 : 16
-    // modrm operand
-    let memory:
-      | {base: number; index: number; scale: number; displacement: bigint; segment: number; addsSegmentBase: boolean}
-      | undefined
-    let ripRelative = false
-    let isMemory = false
-    if (found.modrm) {
-      at++
-      if (mod !== 3 && found.fixedModrm < 0) {
-        isMemory = true
-        let base: number = state.zero
-        let index: number = state.zero
-        let scale = 0
-        let segment = 3
-        let dispBytes = mod === 1 ? 1 : mod === 2 ? (addressBits === 16 ? 2 : 4) : 0
-        const rm = modrm & 7
-        if (addressBits === 16) {
-          const b = [3, 3, 5, 5, -1, -1, 5, 3][rm]
-          const i = [6, 7, 6, 7, 6, 7, -1, -1][rm]
-          if (rm === 6 && mod === 0) dispBytes = 2
-          else {
-            if (b >= 0) base = b * 8
-            if (b === 5) segment = 2
-          }
-          if (i >= 0) index = i * 8
-        } else {
-          let b = rm | bx
-          if (rm === 4) {
-            if (at >= end) return more()
-            const sib = bytes[at++]
-            scale = sib >> 6
-            const i = ((sib >> 3) & 7) | xx
-            if (i !== 4) index = i * 8
-            else scale = 0
-            b = (sib & 7) | bx
-            if ((sib & 7) === 5 && mod === 0) {
-              b = -1
-              dispBytes = 4
-            }
-          } else if (rm === 5 && mod === 0) {
-            b = -1
-            dispBytes = 4
-            ripRelative = long
-          }
-          if (b >= 0) {
-            base = b * 8
-            if (b === 4 || b === 5) segment = 2
-          }
-        }
-        if (at + dispBytes > end) return more()
-        let disp = 0
-        if (dispBytes === 1) disp = (bytes[at] << 24) >> 24
-        else if (dispBytes === 2) disp = ((bytes[at] | (bytes[at + 1] << 8)) << 16) >> 16
-        else if (dispBytes === 4)
-          disp = bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)
-        at += dispBytes
-        if (seg >= 0) segment = seg
-        memory = {base, index, scale, displacement: BigInt(disp), segment, addsSegmentBase: !long || segment >= 4}
-      }
-    }
-    if (lock && (!o.lock || !isMemory)) return 'undefined'
-    const slots: [number, number, number] = [0, 0, 0]
-    let slotCount = 0
-    let immediate = 0n
-    let immediates = 0
-    const gpr = (n: number, bits: number) => (bits === 8 && !rex && n >= 4 && n < 8 && !vex ? (n - 4) * 8 + 1 : n * 8)
-    const bitsOf = (size: string): number => {
-      switch (size) {
-        case 'b':
-          return 8
-        case 'bs':
-          return operandBits
-        case 'w':
-          return 16
-        case 'd':
-          return 32
-        case 'q':
-          return 64
-        case 'v':
-          return operandBits
-        case 'z':
-          return operandBits === 16 ? 16 : 32
-        case 'y':
-          return long && w ? 64 : vex ? 32 : o.size64 === 'forced' && long ? 64 : 32
-        case 'x':
-          return 128
-        case 'ss':
-          return 32
-        case 'sd':
-          return 64
+      const byte = bytes[this.at++]
+      switch (byte) {
+        case 0x66:
+          this.operandPrefix = true
+          break
+        case 0x67:
+          this.addressPrefix = true
+          break
+        case 0xf2:
+        case 0xf3:
+          this.rep = byte
+          break
+        case 0xf0:
+          this.lock = true
+          break
+        case 0x26:
+        case 0x2e:
+        case 0x36:
+        case 0x3e:
+          // In 64-bit code they do nothing, and do not undo FS or GS.
+          if (!long || this.segment < Segment.fs) this.segment = (byte - 0x26) >> 3
+          break
+        case 0x64:
+        case 0x65:
+          this.segment = byte - 0x60
+          break
         default:
-          return operandBits
+          if (!long || (byte & 0xf0) !== 0x40) return byte
+          this.rex = byte
+          continue
       }
+      // REX counts only right before the opcode.
+      this.rex = 0
     }
-    for (const op of ops) {
-      const bits = bitsOf(op.size)
-      switch (op.letter) {
-        case 'E':
-        case 'R':
-          if (isMemory) break
-          slots[slotCount++] = gpr((modrm & 7) | bx, bits)
-          break
-        case 'G':
-          slots[slotCount++] = gpr(((modrm >> 3) & 7) | rx, bits)
-          break
-        case 'Z':
-          slots[slotCount++] = gpr((opcode & 7) | bx, bits)
-          break
-        case 'B':
-          slots[slotCount++] = gpr(vvvv, bits)
-          break
-        case 'V':
-          slots[slotCount++] = state.xmm + 16 * (((modrm >> 3) & 7) | rx)
-          break
-        case 'W':
-        case 'U':
-          if (isMemory) break
-          slots[slotCount++] = state.xmm + 16 * ((modrm & 7) | bx)
-          break
-        case 'P':
-          slots[slotCount++] = state.x87 + 16 * ((modrm >> 3) & 7)
-          break
-        case 'Q':
-        case 'N':
-          if (isMemory) break
-          slots[slotCount++] = state.x87 + 16 * (modrm & 7)
-          break
-        case 'S':
-          // There are six segment registers; CS cannot be loaded.
-          if (((modrm >> 3) & 7) > 5) return 'undefined'
-          slots[slotCount++] = state.selector + 2 * ((modrm >> 3) & 7)
-          break
-        case 'C':
-        case 'D':
-          slots[slotCount++] = ((modrm >> 3) & 7) | rx
-          break
-        case 'X':
-        case 'Y':
-          if (memory === undefined || op.letter === 'X') {
-            const segment = seg >= 0 ? seg : 3
-            memory = {
-              base: state.zero,
-              index: state.zero,
-              scale: 0,
-              displacement: 0n,
-              segment,
-              addsSegmentBase: !long || segment >= 4,
-            }
-          }
-          break
-        case 'O': {
-          const n = addressBits / 8
-          if (at + n > end) return more()
-          let v = 0n
-          for (let i = n - 1; i >= 0; i--) v = (v << 8n) | BigInt(bytes[at + i])
-          at += n
-          const segment = seg >= 0 ? seg : 3
-          memory = {
-            base: state.zero,
-            index: state.zero,
-            scale: 0,
-            displacement: v,
-            segment,
-            addsSegmentBase: !long || segment >= 4,
-          }
-          break
-        }
-        case 'I':
-        case 'J': {
-          const n =
-            op.size === 'b' || op.size === 'bs'
-              ? 1
-              : op.size === 'w'
-                ? 2
-                : op.size === 'v'
-                  ? operandBits / 8
-                  : operandBits === 16
-                    ? 2
-                    : 4
-          if (at + n > end) return more()
-          let value: bigint
-          if (n === 8) {
-            const lo = (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0
-            const hi = bytes[at + 4] | (bytes[at + 5] << 8) | (bytes[at + 6] << 16) | (bytes[at + 7] << 24)
-            value = (BigInt(hi) << 32n) | BigInt(lo)
-          } else {
-            const v =
-              n === 1
-                ? (bytes[at] << 24) >> 24
-                : n === 2
-                  ? ((bytes[at] | (bytes[at + 1] << 8)) << 16) >> 16
-                  : bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)
-            value = BigInt(v)
-          }
-          at += n
-          if (immediates++ > 0) immediate = (immediate & 0xffffn) | ((value & 0xffn) << 16n)
-          else immediate = value
-          break
-        }
-        case 'A': {
-          const n = operandBits === 16 ? 4 : 6
-          if (at + n > end) return more()
-          let v = 0n
-          for (let i = n - 3; i >= 0; i--) v = (v << 8n) | BigInt(bytes[at + i])
-          immediate = v | (BigInt(bytes[at + n - 2] | (bytes[at + n - 1] << 8)) << 32n)
-          at += n
-          break
-        }
-      }
+  }
+
+  /** Opcode map and byte, behind VEX or escape bytes. */
+  private readOpcode(first: number): boolean {
+    const {bytes, rex, end} = this
+    this.vex = false
+    this.vvvv = 0
+    this.map = 0
+    this.opcode = first
+    this.wide = (rex & 8) !== 0
+    this.extendReg = (rex & 4) << 1
+    this.extendIndex = (rex & 2) << 2
+    this.extendRm = (rex & 1) << 3
+    if ((first === 0xc4 || first === 0xc5) && this.at < end && (this.long || bytes[this.at] >= 0xc0))
+      return this.readVex(first)
+    if (first !== 0x0f) return true
+    if (this.at >= end) return this.fail(this.more())
+    this.opcode = bytes[this.at++]
+    this.map = 1
+    if (this.opcode !== 0x38 && this.opcode !== 0x3a) return true
+    this.map = this.opcode === 0x38 ? 2 : 3
+    if (this.at >= end) return this.fail(this.more())
+    this.opcode = bytes[this.at++]
+    return true
+  }
+
+  private readVex(first: number): boolean {
+    const {bytes, end, long} = this
+    if (this.rex || this.operandPrefix || this.rep || this.lock) return this.fail('undefined')
+    this.vex = true
+    const one = bytes[this.at++]
+    let last = one
+    this.extendReg = one & 0x80 ? 0 : 8
+    this.extendIndex = this.extendRm = 0
+    this.map = 1
+    this.wide = false
+    if (first === 0xc4) {
+      if (this.at >= end) return this.fail(this.more())
+      this.extendIndex = one & 0x40 ? 0 : 8
+      this.extendRm = one & 0x20 ? 0 : 8
+      this.map = one & 31
+      last = bytes[this.at++]
+      this.wide = (last & 0x80) !== 0
     }
-    const length = at - offset
-    if (ops[0]?.letter === 'J') {
-      const next = rip + BigInt(length)
-      immediate = long
-        ? BigInt.asIntN(64, next + immediate)
-        : BigInt.asUintN(operandBits === 16 ? 16 : 32, next + immediate)
-    }
-    if (ripRelative && memory) {
-      memory.displacement = BigInt.asIntN(64, memory.displacement + rip + BigInt(length))
-      if (addressBits === 32) memory.displacement = BigInt.asUintN(32, memory.displacement)
-    }
-    const zeroCount =
-      o.shiftCount === true && (immediate & (operandBits === 64 && !ops[0].size.startsWith('b') ? 63n : 31n)) === 0n
-    const repKind = o.rep ? (rep === 0xf3 ? 1 : rep === 0xf2 ? 2 : 0) : 0
-    const addressMatters = isMemory || found.usesAddress
-    const segOfModrm = isMemory ? 1 : 0
+    if (!long) this.extendReg = this.extendIndex = this.extendRm = 0
+    if (this.map < 1 || this.map > 3 || last & 4) return this.fail('undefined')
+    this.vvvv = (~last >> 3) & (long ? 15 : 7)
+    this.vexPrefix = last & 3
+    if (this.at >= end) return this.fail(this.more())
+    this.opcode = bytes[this.at++]
+    return true
+  }
+
+  /** Index into mandatoryNames of the prefix that chooses between forms. */
+  private mandatory(): number {
+    if (this.vex) return this.vexPrefix
+    return this.rep === 0xf3 ? 2 : this.rep === 0xf2 ? 3 : this.operandPrefix ? 1 : 0
+  }
+
+  private chooseForm(): ParsedForm | undefined {
+    const {map, opcode, modrm} = this
+    if (this.opcodes.special[map][opcode]) return this.lookUp()
     const key =
-      found.id * 4096 +
-      (operandBits >> 5) +
-      (addressMatters ? (addressBits >> 5) * 4 : 12) +
-      (codeBits >> 5) * 16 +
-      (lock ? 64 : 0) +
-      repKind * 128 +
-      segOfModrm * 512 +
-      (zeroCount ? 1024 : 0) +
-      (w ? 2048 : 0)
-    let share = shared.get(key)
-    if (share === undefined) {
-      const variant: Variant = {
-        operandBits,
-        addressBits,
-        codeBits,
-        locked: lock,
-        rep: repKind === 1 ? 'rep' : repKind === 2 ? 'repne' : 'none',
-        zeroCount,
-      }
-      let slot: 0 | 1 | 2 = 0
-      const operands = ops.map((op): Operand => {
-        const bits = op.letter === 'I' && op.size === 'z' ? operandBits : bitsOf(op.size)
-        if (op.letter === 'fixed') {
-          switch (op.text) {
-            case '1':
-              return {bits: 8, kind: 'immediate', constant: 1}
-            case 'AL':
-              return {bits: 8, kind: 'register', ref: {fixed: 0}}
-            case 'CL':
-              return {bits: 8, kind: 'register', ref: {fixed: 8}}
-            case 'DX':
-              return {bits: 16, kind: 'register', ref: {fixed: 16}}
-            case 'eAX':
-              return {bits: Math.min(operandBits, 32), kind: 'register', ref: {fixed: 0}}
-            case 'rDX':
-              return {bits: operandBits, kind: 'register', ref: {fixed: 16}}
-            default:
-              return {bits: operandBits, kind: 'register', ref: {fixed: 0}}
-          }
-        }
-        if ('ERMWUQN'.includes(op.letter) && isMemory) return {bits, kind: 'memory'}
-        if (op.letter === 'O') return {bits, kind: 'memory'}
-        if ('XY'.includes(op.letter)) return {bits, kind: 'fixed'}
-        if ('IJA'.includes(op.letter)) return {bits: op.letter === 'J' ? 64 : bits, kind: 'immediate'}
-        const vector = 'VWUPQN'.includes(op.letter)
-        return {
-          bits: op.letter === 'S' ? 16 : bits,
-          kind: 'register',
-          ref: {slot: slot++ as 0 | 1 | 2},
-          ...(vector ? {vector} : {}),
-        }
-      })
-      share = {variant, operands, variantKey: nextKey++}
-      shared.set(key, share)
+      (((map << 8) | opcode) << 8) |
+      (this.mandatory() << 6) |
+      (this.vex ? 32 : 0) |
+      (this.long ? 16 : 0) |
+      ((modrm >> 2) & 14) |
+      (modrm >= 0xc0 ? 1 : 0)
+    let form = this.chosen[key]
+    if (form === undefined) {
+      form = this.lookUp() ?? null
+      this.chosen[key] = form
     }
+    return form ?? undefined
+  }
+
+  /** The first form of the opcode that fits prefixes, mode and ModRM. */
+  private lookUp(): ParsedForm | undefined {
+    const {map, opcode, modrm, long} = this
+    const mandatory = mandatoryNames[this.mandatory()]
+    return this.opcodes.tables[map][opcode].find(form => {
+      const {options} = form.form
+      if (form.vex !== this.vex) return false
+      if (options.long !== undefined && (options.long === 'only') !== long) return false
+      // 66 beside a mandatory F2 or F3 is an operand-size prefix.
+      if (form.prefix !== undefined && form.prefix !== mandatory) return false
+      // Behind 0F38 and 0F3A, F2 and F3 always choose another instruction.
+      if (form.prefix === undefined && map >= 2 && this.rep !== 0) return false
+      if (!form.modrm) {
+        // 90 is XCHG only with REX.B, else NOP.
+        return opcode !== 0x90 || map !== 0 || form.prefix !== undefined || form.plusR === ((this.rex & 1) !== 0)
+      }
+      if (form.fixedModrm >= 0) return modrm === form.fixedModrm
+      if (form.digit >= 0 && ((modrm >> 3) & 7) !== form.digit) return false
+      return modrm >= 0xc0 ? !form.memoryOnly : !form.registerOnly
+    })
+  }
+
+  private operandSize(form: ParsedForm): number {
+    const {options} = form.form
+    if (options.operandBits !== undefined) return options.operandBits
+    if (this.vex) return this.long && this.wide ? 64 : 32
+    if (this.codeBits === 16) return this.operandPrefix ? 32 : 16
+    const prefixed = this.operandPrefix && form.prefix !== '66'
+    if (!this.long) return prefixed ? 16 : 32
+    if (this.wide || options.size64 === 'forced') return 64
+    if (options.size64 === 'default' && !this.operandPrefix) return 64
+    return prefixed ? 16 : 32
+  }
+
+  private addressSize(): number {
+    if (this.long) return this.addressPrefix ? 32 : 64
+    return (this.codeBits === 16) !== this.addressPrefix ? 16 : 32
+  }
+
+  /** The memory operand of ModRM: SIB and displacement. */
+  private readMemory(addressBits: number): boolean {
+    const {bytes, modrm, end} = this
+    const mod = modrm >> 6
+    const rm = modrm & 7
+    let base = -1
+    let index = -1
+    let scale = 0
+    let displacementBytes = mod === 1 ? 1 : mod === 2 ? (addressBits === 16 ? 2 : 4) : 0
+    if (addressBits === 16) {
+      index = indices16[rm]
+      if (rm === 6 && mod === 0) displacementBytes = 2
+      else base = bases16[rm]
+    } else if (rm === 4) {
+      if (this.at >= end) return this.fail(this.more())
+      const sib = bytes[this.at++]
+      index = ((sib >> 3) & 7) | this.extendIndex
+      if (index === 4) index = -1
+      else scale = sib >> 6
+      if ((sib & 7) === 5 && mod === 0) displacementBytes = 4
+      else base = (sib & 7) | this.extendRm
+    } else if (rm === 5 && mod === 0) {
+      displacementBytes = 4
+      this.ripRelative = this.long
+    } else base = rm | this.extendRm
+    if (this.at + displacementBytes > end) return this.fail(this.more())
+    const displacement = this.signed(displacementBytes)
+    const byDefault = base === 4 || base === 5 ? Segment.ss : Segment.ds
+    const segment = this.segment >= 0 ? this.segment : byDefault
+    this.isMemory = true
+    this.memory = {
+      base: base < 0 ? state.zero : state.gpr + base * 8,
+      index: index < 0 ? state.zero : state.gpr + index * 8,
+      scale,
+      displacement,
+      segment,
+      addsSegmentBase: !this.long || segment >= Segment.fs,
+    }
+    return true
+  }
+
+  private general(number: number, byte: boolean): void {
+    const highByte = byte && !this.rex && number >= 4 && number < 8 && !this.vex
+    this.slots[this.slotCount++] = highByte ? state.gpr + (number - 4) * 8 + 1 : state.gpr + number * 8
+  }
+
+  private readOperand(op: OperandSpec, operandBits: number, addressBits: number): boolean {
+    const reg = (this.modrm >> 3) & 7
+    const rm = this.modrm & 7
+    switch (op.source) {
+      case Source.form:
+      case Source.memory:
+        return true
+      case Source.modrmRm:
+        if (!this.isMemory) this.general(rm | this.extendRm, op.byte)
+        return true
+      case Source.modrmReg:
+        this.general(reg | this.extendReg, op.byte)
+        return true
+      case Source.opcode:
+        this.general((this.opcode & 7) | this.extendRm, op.byte)
+        return true
+      case Source.vvvv:
+        this.general(this.vvvv, op.byte)
+        return true
+      case Source.xmmReg:
+        this.slots[this.slotCount++] = state.xmm + 16 * (reg | this.extendReg)
+        return true
+      case Source.xmmRm:
+        if (!this.isMemory) this.slots[this.slotCount++] = state.xmm + 16 * (rm | this.extendRm)
+        return true
+      case Source.mmxReg:
+        this.slots[this.slotCount++] = state.x87 + 16 * reg
+        return true
+      case Source.mmxRm:
+        if (!this.isMemory) this.slots[this.slotCount++] = state.x87 + 16 * rm
+        return true
+      case Source.segmentReg:
+        // There are six segment registers.
+        if (reg > Segment.gs) return this.fail('undefined')
+        this.slots[this.slotCount++] = state.selector + 2 * reg
+        return true
+      case Source.controlReg:
+        this.slots[this.slotCount++] = reg | this.extendReg
+        return true
+      case Source.string:
+        if (this.memory === undefined || op.letter === 'X') this.setAbsolute(0)
+        return true
+      case Source.offset: {
+        if (this.at + addressBits / 8 > this.end) return this.fail(this.more())
+        if (addressBits === 64) this.setAbsolute(this.signed64())
+        else this.setAbsolute(addressBits === 32 ? this.signed(4) >>> 0 : this.signed(2) & 0xffff)
+        return true
+      }
+      case Source.immediate:
+      case Source.relative:
+        return this.readImmediate(op, operandBits)
+      default:
+        return this.readFarPointer(operandBits)
+    }
+  }
+
+  /** A memory operand without ModRM. */
+  private setAbsolute(displacement: number | bigint): void {
+    const segment = this.segment >= 0 ? this.segment : Segment.ds
+    const addsSegmentBase = !this.long || segment >= Segment.fs
+    this.memory = {base: state.zero, index: state.zero, scale: 0, displacement, segment, addsSegmentBase}
+  }
+
+  private readImmediate(op: OperandSpec, operandBits: number): boolean {
+    const {size} = op
+    const wide = operandBits === 16 ? 2 : 4
+    const count = op.byte || size === 'bs' ? 1 : size === 'w' ? 2 : size === 'v' ? operandBits / 8 : wide
+    if (this.at + count > this.end) return this.fail(this.more())
+    const value = count === 8 ? this.signed64() : this.signed(count)
+    // ENTER has two: 16 bits, then 8.
+    if (this.immediates++ > 0) this.immediate = (Number(this.immediate) & 0xffff) | ((Number(value) & 0xff) << 16)
+    else this.immediate = value
+    return true
+  }
+
+  /** Offset in the low 32 bits, selector above. */
+  private readFarPointer(operandBits: number): boolean {
+    const offsetBytes = operandBits === 16 ? 2 : 4
+    if (this.at + offsetBytes + 2 > this.end) return this.fail(this.more())
+    const offset = offsetBytes === 2 ? this.signed(2) & 0xffff : this.signed(4) >>> 0
+    this.immediate = (this.signed(2) & 0xffff) * 2 ** 32 + offset
+    return true
+  }
+
+  private finish(
+    form: ParsedForm,
+    from: number,
+    rip: number,
+    operandBits: number,
+    addressBits: number,
+  ): DecodedInstruction {
+    const {rep, lock, wide, isMemory, codeBits, operandPrefix} = this
+    const {options} = form.form
+    const [destination] = form.ops
+    const length = this.at - from
+    let {immediate, memory} = this
+    if (destination?.source === Source.relative) {
+      const target = rip + length + Number(immediate)
+      immediate = this.long ? target : operandBits === 16 ? target & 0xffff : target >>> 0
+    }
+    if (this.ripRelative && memory !== undefined) {
+      const address = Number(memory.displacement) + rip + length
+      memory = {...memory, displacement: addressBits === 32 ? address >>> 0 : address}
+    }
+    const countMask = operandBits === 64 && !destination?.byte ? 63 : 31
+    const {variant, operands, variantKey} = this.variants.get(form, {
+      operandBits,
+      addressBits,
+      codeBits,
+      lock,
+      rep: options.rep === true && rep !== 0 ? 0xf4 - rep : 0,
+      isMemory,
+      zeroCount: options.shiftCount === true && (Number(immediate) & countMask) === 0,
+      wide,
+    })
     return {
-      instruction: found.instruction,
-      form,
-      variant: share.variant,
-      operands: share.operands,
-      variantKey: share.variantKey,
+      instruction: form.instruction,
+      form: form.form,
+      variant,
+      operands,
+      variantKey,
       length,
-      slots,
-      ...(memory ? {memory} : {}),
+      slots: this.slots,
+      memory,
       immediate,
-      opcode,
-      modrm,
-      prefixes: (rep === 0xf3 ? 1 : 0) | (rep === 0xf2 ? 2 : 0) | (lock ? 4 : 0) | (p66 ? 8 : 0) | (w ? 16 : 0),
-      map,
+      opcode: this.opcode,
+      modrm: this.modrm,
+      prefixes:
+        (rep === 0xf3 ? 1 : 0) | (rep === 0xf2 ? 2 : 0) | (lock ? 4 : 0) | (operandPrefix ? 8 : 0) | (wide ? 16 : 0),
+      map: this.map,
     }
   }
 }

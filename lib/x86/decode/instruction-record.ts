@@ -5,6 +5,18 @@
 import type {Operand, Variant} from '../ir/builder.js'
 import type {Form, Instruction} from '../semantics/instruction.js'
 
+/** A memory operand; base and index are state offsets or state.zero. */
+export interface MemoryOperand {
+  readonly base: number
+  readonly index: number
+  readonly scale: number
+  /** Sign-extended displacement, or the absolute linear address of a RIP-relative operand. A bigint only where a number would not be exact. */
+  readonly displacement: number | bigint
+  /** Segment register index, and whether its base must be added (in 64-bit code only FS and GS). */
+  readonly segment: number
+  readonly addsSegmentBase: boolean
+}
+
 export interface DecodedInstruction {
   readonly instruction: Instruction
   readonly form: Form
@@ -16,19 +28,9 @@ export interface DecodedInstruction {
   readonly length: number
   /** Register operand slots as state offsets; unused ones 0. */
   readonly slots: readonly [number, number, number]
-  /** The memory operand; base and index are state offsets or state.zero. */
-  readonly memory?: {
-    readonly base: number
-    readonly index: number
-    readonly scale: number
-    /** Sign-extended displacement, or the absolute linear address of a RIP-relative operand. */
-    readonly displacement: bigint
-    /** Segment register index, and whether its base must be added (in 64-bit code only FS and GS). */
-    readonly segment: number
-    readonly addsSegmentBase: boolean
-  }
-  /** Sign-extended immediate; for relative branches the target's linear address. */
-  readonly immediate: bigint
+  readonly memory: MemoryOperand | undefined
+  /** Sign-extended immediate; for relative branches the target's linear address. A bigint only where a number would not be exact. */
+  readonly immediate: number | bigint
   readonly opcode: number
   readonly modrm: number
   readonly prefixes: number

@@ -25,11 +25,44 @@ export interface ParsedForm {
   ops: OperandSpec[]
   usesAddress: boolean
 }
+
 /** One operand of a form: its letter, or `fixed`, and its size letters. */
 export interface OperandSpec {
   letter: string
   size: string
   text: string
+  source: number
+  /** An 8-bit general register: without REX, numbers 4 to 7 are AH CH DH BH. */
+  byte: boolean
+}
+
+/** Where the bytes of an operand come from. */
+export const Source = {
+  form: 0, //          the form itself names it
+  modrmReg: 1, //      general register in ModRM.reg
+  modrmRm: 2, //       general register or memory in ModRM.rm
+  opcode: 3, //        general register in the opcode byte
+  vvvv: 4, //          general register in VEX.vvvv
+  xmmReg: 5,
+  xmmRm: 6,
+  mmxReg: 7,
+  mmxRm: 8,
+  segmentReg: 9,
+  controlReg: 10,
+  string: 11, //       memory at rSI or rDI
+  offset: 12, //       memory at an address in the instruction
+  immediate: 13,
+  relative: 14,
+  farPointer: 15,
+  memory: 16, //       memory in ModRM.rm
+} as const
+
+// biome-ignore format: a table
+const sourceOf: Record<string, number> = {
+  G: Source.modrmReg, E: Source.modrmRm, R: Source.modrmRm, M: Source.memory, Z: Source.opcode, B: Source.vvvv,
+  V: Source.xmmReg, W: Source.xmmRm, U: Source.xmmRm, P: Source.mmxReg, Q: Source.mmxRm, N: Source.mmxRm,
+  S: Source.segmentReg, C: Source.controlReg, D: Source.controlReg,
+  X: Source.string, Y: Source.string, O: Source.offset, I: Source.immediate, J: Source.relative, A: Source.farPointer,
 }
 
 function parse(instruction: Instruction, form: Form, id: number): ParsedForm {
@@ -74,8 +107,10 @@ function parse(instruction: Instruction, form: Form, id: number): ParsedForm {
     }
   }
   const ops = form.operands.map(text => {
-    if (['AL', 'rAX', 'eAX', 'CL', 'DX', 'rDX', '1'].includes(text)) return {letter: 'fixed', size: '', text}
-    return {letter: text[0], size: text.slice(1), text}
+    if (['AL', 'rAX', 'eAX', 'CL', 'DX', 'rDX', '1'].includes(text))
+      return {letter: 'fixed', size: '', text, source: Source.form, byte: false}
+    const [letter, size] = [text[0], text.slice(1)]
+    return {letter, size, text, source: sourceOf[letter], byte: size === 'b'}
   })
   const letters = ops.map(o => o.letter)
   const memoryOnly = letters.includes('M')
@@ -104,7 +139,7 @@ function parse(instruction: Instruction, form: Form, id: number): ParsedForm {
 export function opcodeMap(
   instructions: readonly Instruction[],
   offered: (feature: string) => boolean,
-): {tables: ParsedForm[][][]; needsModrm: boolean[][]} {
+): {tables: ParsedForm[][][]; needsModrm: boolean[][]; special: boolean[][]} {
   const tables: ParsedForm[][][] = [0, 1, 2, 3].map(() => Array.from({length: 256}, () => []))
   let id = 0
   for (const instruction of instructions) {
@@ -124,5 +159,9 @@ export function opcodeMap(
           Number(b.fixedModrm >= 0) - Number(a.fixedModrm >= 0) ||
           Number(b.digit >= 0) - Number(a.digit >= 0),
       )
-  return {tables, needsModrm}
+  // Which form it is depends on all of ModRM, or on REX.
+  const special = tables.map((table, map) =>
+    table.map((list, opcode) => (map === 0 && opcode === 0x90) || list.some(form => form.fixedModrm >= 0)),
+  )
+  return {tables, needsModrm, special}
 }

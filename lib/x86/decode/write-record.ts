@@ -5,11 +5,18 @@ import {state} from '../state.js'
 import type {DecodedInstruction} from './instruction-record.js'
 import {record} from './record.js'
 
+/** Writes a 64-bit two's-complement integer. */
+export function setSigned64(view: DataView, at: number, value: number | bigint): void {
+  if (typeof value === 'bigint') return view.setBigInt64(at, BigInt.asIntN(64, value), true)
+  view.setInt32(at, value, true)
+  view.setInt32(at + 4, Math.floor(value / 2 ** 32), true)
+}
+
 export function writeRecord(
   view: DataView,
   at: number,
   decoded: DecodedInstruction,
-  rip: bigint,
+  rip: number,
   handler: number,
 ): void {
   const {memory, slots, variant} = decoded
@@ -23,9 +30,9 @@ export function writeRecord(
   view.setUint16(at + record.index, memory ? memory.index : state.zero, true)
   view.setUint8(at + record.scale, memory ? memory.scale : 0)
   view.setUint8(at + 15, variant.codeBits)
-  view.setBigInt64(at + record.immediate, decoded.immediate, true)
-  view.setBigInt64(at + record.displacement, memory ? memory.displacement : 0n, true)
-  view.setBigUint64(at + record.rip, BigInt.asUintN(64, rip), true)
+  setSigned64(view, at + record.immediate, decoded.immediate)
+  setSigned64(view, at + record.displacement, memory ? memory.displacement : 0)
+  setSigned64(view, at + record.rip, rip)
   view.setUint16(
     at + record.segmentBase,
     memory?.addsSegmentBase ? state.segmentBase + memory.segment * 8 : state.zero,

@@ -65,8 +65,7 @@ export class Compiler {
 
   /** A fault site by its number. */
   site(number: number): Site {
-    const [low, high, flags] = this.sites.slice(number * 3 - 3, number * 3)
-    return {rip: (BigInt(high) << 32n) | BigInt(low), flags}
+    return {rip: this.sites[number * 2 - 2], flags: this.sites[number * 2 - 1]}
   }
 
   /** Has translated what waits, and takes in what is ready. */

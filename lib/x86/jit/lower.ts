@@ -10,13 +10,13 @@ import type {DecodedInstruction} from '../decode/instruction-record.js'
 import {FlagKind, type FlagKindName} from '../flags.js'
 import {extendTo64} from '../interpret.js'
 import type {Op, RegisterRef, Template} from '../ir/op.js'
-import {type Imports, Lowering} from '../lower.js'
+import {type CallHelper, Lowering} from '../lower.js'
 import {AccessKind} from '../mmu/refill.js'
 import {state, tlb} from '../state.js'
 
 /** Where a region may be left by a fault: what the run loop needs to make the state precise. */
 export interface Site {
-  readonly rip: bigint
+  readonly rip: number
   /** FlagKind of the flags held in locals, or -1 when they are in vCPU state. */
   readonly flags: number
 }
@@ -24,15 +24,15 @@ export interface Site {
 /** What the current instruction is. */
 export interface Place {
   readonly decoded: DecodedInstruction
-  readonly rip: bigint
-  readonly next: bigint
+  readonly rip: number
+  readonly next: number
   readonly flagsWanted: boolean
 }
 
 /** Control flow, which the region's writer knows. Depth counts from inside the current instruction. */
 export interface Exits {
   /** Goes to a known RIP: a block of the region, or out. Flags are already where the target expects them. */
-  goTo(rip: bigint, depth: number): void
+  goTo(rip: number, depth: number): void
   /** Leaves with RIP already in state. */
   leave(depth: number): void
   /** Leaves at a fault site. */
@@ -54,13 +54,13 @@ export class Translator extends Lowering {
   constructor(
     code: Code,
     cpu: number,
-    imports: Imports,
+    callHelper: CallHelper,
     private readonly mmuMode: number,
     private readonly usedGprs: number,
     private readonly changedGprs: number,
     private readonly exits: Exits,
   ) {
-    super(code, cpu, imports)
+    super(code, cpu, callHelper)
     for (let register = 0; register < 16; register++) this.gprs.push(code.local('i64'))
     this.flagA = code.local('i64')
     this.flagB = code.local('i64')
@@ -228,7 +228,7 @@ export class Translator extends Lowering {
       }
       plus()
     }
-    if (memory.displacement !== 0n || terms === 0) {
+    if (memory.displacement !== 0 || terms === 0) {
       code.i64Const(memory.displacement)
       plus()
     }
@@ -278,7 +278,7 @@ export class Translator extends Lowering {
     const known = flags === undefined ? undefined : conditionFrom(flags, condition >> 1)
     if (known === undefined) {
       if (flags !== undefined) this.storeFlagsKeeping()
-      return code.call(this.imports(`condition${condition}`))
+      return this.callHelper(this.code, `condition${condition}`)
     }
     known(code, {a: this.flagA, b: this.flagB, r: this.flagR})
     if (condition & 1) code.op('i32.eqz')
@@ -293,14 +293,14 @@ export class Translator extends Lowering {
   }
 
   protected statusFlags(): void {
-    this.code.call(this.imports('statusFlags'))
+    this.callHelper(this.code, 'statusFlags')
   }
 
   protected jump(op: Op & {kind: 'jump'}): void {
     const {code} = this
     const definition = this.template.definitions[op.target]
     if (definition?.kind === 'immediate') {
-      this.exits.goTo(BigInt.asUintN(64, this.place.decoded.immediate), this.depth)
+      this.exits.goTo(Number(this.place.decoded.immediate), this.depth)
       return
     }
     code.localGet(this.cpu)
@@ -315,7 +315,7 @@ export class Translator extends Lowering {
     this.push(op.condition)
     const {flags} = this
     code.if()
-    this.exits.goTo(BigInt.asUintN(64, this.place.decoded.immediate), this.depth + 1)
+    this.exits.goTo(Number(this.place.decoded.immediate), this.depth + 1)
     code.end()
     this.flags = flags
     this.exits.goTo(this.place.next, this.depth)
@@ -330,7 +330,7 @@ export class Translator extends Lowering {
     code.memory('i64.store', state.rip)
     code.i32Const(this.exits.recordAddress())
     code.i32Const(this.exits.systemNumber(name))
-    code.call(this.imports('system'))
+    this.callHelper(this.code, 'system')
     const status = this.temporary('i32')
     code.localTee(status)
     code.if()

@@ -2,6 +2,8 @@
  * Finds what to translate together: the basic blocks of one page that direct jumps and branches connect, in address order, and
  * where status flags are wanted.
  *
+ * Linear addresses are signed numbers, as the decoder has them.
+ *
  * Flags have three grades of life at a point: dead (written again before anything looks), faults (only a fault frame would show
  * them), live (an instruction reads them, or control leaves the region). Costly flag computations are left out unless live.
  */
@@ -14,18 +16,18 @@ export const Flags = {dead: 0, faults: 1, live: 2} as const
 export interface RegionInstruction {
   readonly decoded: DecodedInstruction
   readonly template: Template
-  readonly rip: bigint
+  readonly rip: number
   /** Life of the status flags after it. */
   flagsAfter: number
 }
 
 export interface RegionBlock {
-  readonly rip: bigint
+  readonly rip: number
   readonly instructions: RegionInstruction[]
   /** RIP after the last instruction. */
-  readonly end: bigint
+  readonly end: number
   /** RIPs that control may go to directly. */
-  readonly successors: bigint[]
+  readonly successors: number[]
   /** Control may come from outside: the dispatcher can start here. */
   entry: boolean
   /** Blocks of the region that lead here. */
@@ -36,20 +38,20 @@ export interface RegionBlock {
 export interface Region {
   readonly blocks: RegionBlock[]
   /** RIP → index in `blocks`. */
-  readonly index: ReadonlyMap<bigint, number>
+  readonly index: ReadonlyMap<number, number>
 }
 
 const maximumBlocks = 64
 const maximumInstructions = 600
 
 /** Decodes at a RIP inside the region's page; undefined when there is nothing to translate (fault, page end, spans pages). */
-export type DecodeAt = (rip: bigint) => {decoded: DecodedInstruction; template: Template} | undefined
+export type DecodeAt = (rip: number) => {decoded: DecodedInstruction; template: Template} | undefined
 
 /** The region around `start`. `isEntry` tells which other block starts the dispatcher has already asked for. */
-export function findRegion(start: bigint, decodeAt: DecodeAt, isEntry: (rip: bigint) => boolean): Region | undefined {
-  const starts = new Set<bigint>([start])
-  const entries = new Set<bigint>([start])
-  const seen = new Map<bigint, RegionInstruction>()
+export function findRegion(start: number, decodeAt: DecodeAt, isEntry: (rip: number) => boolean): Region | undefined {
+  const starts = new Set<number>([start])
+  const entries = new Set<number>([start])
+  const seen = new Map<number, RegionInstruction>()
   const work = [start]
   while (work.length > 0 && starts.size <= maximumBlocks && seen.size < maximumInstructions) {
     for (let rip = work.pop()!; !seen.has(rip); ) {
@@ -57,7 +59,7 @@ export function findRegion(start: bigint, decodeAt: DecodeAt, isEntry: (rip: big
       if (found === undefined) break
       const instruction: RegionInstruction = {...found, rip, flagsAfter: Flags.live}
       seen.set(rip, instruction)
-      const next = BigInt.asUintN(64, rip + BigInt(found.decoded.length))
+      const next = rip + found.decoded.length
       if (!found.template.endsBlock) {
         if (isEntry(next)) starts.add(next)
         rip = next
@@ -77,11 +79,11 @@ export function findRegion(start: bigint, decodeAt: DecodeAt, isEntry: (rip: big
 }
 
 /** Direct successors of a block-ending instruction; `after` marks the return point of a call. */
-function targetsOf(instruction: RegionInstruction, next: bigint): {rip: bigint; after: boolean}[] {
+function targetsOf(instruction: RegionInstruction, next: number): {rip: number; after: boolean}[] {
   const {decoded, template} = instruction
   const last = template.ops.at(-1)
   const direct = decoded.operands[0]?.kind === 'immediate' && decoded.form.operands[0]?.startsWith('J')
-  const target = BigInt.asUintN(64, decoded.immediate)
+  const target = Number(decoded.immediate)
   if (last?.kind === 'branch')
     return [
       {rip: next, after: false},
@@ -96,16 +98,16 @@ function targetsOf(instruction: RegionInstruction, next: bigint): {rip: bigint; 
 }
 
 function assemble(
-  starts: Set<bigint>,
-  entries: Set<bigint>,
-  seen: Map<bigint, RegionInstruction>,
-  isEntry: (rip: bigint) => boolean,
+  starts: Set<number>,
+  entries: Set<number>,
+  seen: Map<number, RegionInstruction>,
+  isEntry: (rip: number) => boolean,
 ): Region | undefined {
   const blocks: RegionBlock[] = []
-  for (const rip of [...starts].filter(start => seen.has(start)).sort((a, b) => (a < b ? -1 : 1))) {
+  for (const rip of [...starts].filter(start => seen.has(start)).sort((a, b) => a - b)) {
     const instructions: RegionInstruction[] = []
     let at = rip
-    let successors: bigint[] = []
+    let successors: number[] = []
     for (;;) {
       const instruction = seen.get(at)
       if (instruction === undefined || (at !== rip && starts.has(at))) {
@@ -114,7 +116,7 @@ function assemble(
       }
       // Overlapping decodings would share the object: each block marks flags on its own copy.
       instructions.push({...instruction})
-      at = BigInt.asUintN(64, at + BigInt(instruction.decoded.length))
+      at = at + instruction.decoded.length
       if (instruction.template.endsBlock) {
         successors = targetsOf(instruction, at).map(target => target.rip)
         break
@@ -142,7 +144,7 @@ function assemble(
 }
 
 /** Flag life, backwards to a fixed point. */
-function markFlags(blocks: RegionBlock[], index: ReadonlyMap<bigint, number>): void {
+function markFlags(blocks: RegionBlock[], index: ReadonlyMap<number, number>): void {
   for (const block of blocks) block.flagsBefore = Flags.dead
   for (let changed = true; changed; ) {
     changed = false

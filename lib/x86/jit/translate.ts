@@ -14,7 +14,7 @@ import {Code} from '../../wasm/builder.js'
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import {Status} from '../interpret.js'
 import {withoutFlags} from '../ir/template.js'
-import type {Imports} from '../lower.js'
+import type {CallHelper} from '../lower.js'
 import {state} from '../state.js'
 import {type Exits, type Site, Translator} from './lower.js'
 import {Flags, type Region, type RegionBlock} from './region.js'
@@ -23,7 +23,7 @@ import {Flags, type Region, type RegionBlock} from './region.js'
 const loopBudget = 2000
 
 export interface TranslationContext {
-  readonly imports: Imports
+  readonly callHelper: CallHelper
   readonly cpuGlobal: number
   readonly mmuMode: number
   /** Byte offset of the page the region lies in. */
@@ -31,7 +31,7 @@ export interface TranslationContext {
   /** Registers a fault site; its number. */
   addSite(site: Site): number
   /** Address of a permanent record of the instruction. */
-  recordAddress(decoded: DecodedInstruction, rip: bigint): number
+  recordAddress(decoded: DecodedInstruction, rip: number): number
   systemNumber(name: string): number
 }
 
@@ -70,7 +70,7 @@ export function translate(region: Region, context: TranslationContext): Code {
   const fault = () => top() + 1
   const leave = () => top() + 2
 
-  let instruction: {decoded: DecodedInstruction; rip: bigint} | undefined
+  let instruction: {decoded: DecodedInstruction; rip: number} | undefined
 
   const exits: Exits = {
     goTo(rip, depth) {
@@ -110,7 +110,7 @@ export function translate(region: Region, context: TranslationContext): Code {
     recordAddress: () => context.recordAddress(instruction!.decoded, instruction!.rip),
     systemNumber: name => context.systemNumber(name),
   }
-  const translator = new Translator(code, cpu, context.imports, context.mmuMode, used, changed, exits)
+  const translator = new Translator(code, cpu, context.callHelper, context.mmuMode, used, changed, exits)
 
   code.globalGet(context.cpuGlobal)
   code.localSet(cpu)
@@ -135,7 +135,7 @@ export function translate(region: Region, context: TranslationContext): Code {
     if (current === 0 || !inherits(blocks, current - 1, current)) translator.flags = undefined
     for (const {decoded, template, rip, flagsAfter} of block.instructions) {
       instruction = {decoded, rip}
-      const next = BigInt.asUintN(64, rip + BigInt(decoded.length))
+      const next = rip + decoded.length
       const costly = template.maySetFlags || template.ops.some(op => op.kind === 'status-flags')
       const wanted = flagsAfter === Flags.live || (flagsAfter === Flags.faults && !costly)
       translator.instruction(wanted ? template : withoutFlags(template), {decoded, rip, next, flagsWanted: wanted})

@@ -40,10 +40,15 @@ export interface TranslationBatch {
     /** Where the region can be entered: offset in the page, entry number. */
     readonly entries: readonly (readonly [offset: number, entry: number])[]
   }[]
-  /** Fault sites, numbered on from those of earlier batches: low and high half of RIP, kind of the flags. */
+  /** Fault sites, numbered on from those of earlier batches: RIP, kind of the flags. */
   readonly sites: readonly number[]
   /** Bytes of the module. */
   readonly size: number
+}
+
+/** Where in its page a linear address lies. The low 32 bits of a signed number are what `|` sees. */
+function pageOffset(rip: number): number {
+  return rip & 0xfff
 }
 
 export class RegionTranslator {
@@ -70,11 +75,11 @@ export class RegionTranslator {
     const found: {job: TranslationJob; region: Region}[] = []
     const covered = new Set<string>()
     for (const job of jobs) {
-      const where = (rip: bigint) => `${rip}/${job.page}/${job.mode}`
-      const rip = (BigInt(job.ripHigh) << 32n) | BigInt(job.ripLow)
+      const where = (rip: number) => `${rip}/${job.page}/${job.mode}`
+      const rip = (job.ripHigh | 0) * 2 ** 32 + job.ripLow
       if (covered.has(where(rip))) continue
       const starts = new Set(job.starts)
-      const region = findRegion(rip, this.decoder(job), other => starts.has(Number(other & 0xfffn)))
+      const region = findRegion(rip, this.decoder(job), other => starts.has(pageOffset(other)))
       if (region === undefined) continue
       for (const block of region.blocks) covered.add(where(block.rip))
       found.push({job, region})
@@ -84,14 +89,14 @@ export class RegionTranslator {
       this.memory.bytes.length / 65536,
       found.map(({job, region}, index) => [
         `r${index}`,
-        (imports, cpuGlobal) =>
+        (callHelper, cpuGlobal) =>
           translate(region, {
-            imports,
+            callHelper,
             cpuGlobal,
             mmuMode: job.mode & 1,
             page: job.page,
             addSite: ({rip, flags}) => {
-              sites.push(Number(rip & 0xffffffffn), Number(rip >> 32n), flags)
+              sites.push(rip, flags)
               return ++this.siteCount
             },
             recordAddress: (decoded, rip) => this.record(decoded, rip),
@@ -107,7 +112,7 @@ export class RegionTranslator {
       regions: found.map(({job, region}) => ({
         head: job.head,
         entries: region.blocks.flatMap((block, entry) =>
-          block.entry ? [[Number(block.rip & 0xfffn), entry] as const] : [],
+          block.entry ? [[pageOffset(block.rip), entry] as const] : [],
         ),
       })),
       sites,
@@ -115,7 +120,7 @@ export class RegionTranslator {
     }
   }
 
-  private record(decoded: DecodedInstruction, rip: bigint): number {
+  private record(decoded: DecodedInstruction, rip: number): number {
     const at = this.nextRecord
     this.nextRecord += recordBytes
     // Without room the batch will be thrown away.
@@ -127,10 +132,9 @@ export class RegionTranslator {
   private decoder(job: TranslationJob): DecodeAt {
     const page = this.memory.bytes.subarray(job.page, job.page + 4096)
     const bits = (job.mode & ~1) as 64 | 32 | 16
-    const high = BigInt(job.ripHigh) << 32n
-    const pageRip = BigInt.asUintN(64, high | BigInt((job.ripLow & ~0xfff) >>> 0))
+    const pageRip = (job.ripHigh | 0) * 2 ** 32 + ((job.ripLow & ~0xfff) >>> 0)
     return rip => {
-      const offset = Number(rip - pageRip)
+      const offset = rip - pageRip
       if (offset < 0 || offset >= 4096) return undefined
       const decoded = decode(page, offset, rip, bits)
       return typeof decoded === 'string' ? undefined : {decoded, template: templateOf(decoded)}

@@ -408,7 +408,6 @@ class Decoder extends Cursor {
     addressBits: number,
   ): DecodedInstruction {
     const {rep, lock, wide, isMemory, codeBits, operandPrefix} = this
-    const {options} = form.form
     const [destination] = form.ops
     const length = this.at - from
     let {immediate, memory} = this
@@ -426,9 +425,9 @@ class Decoder extends Cursor {
       addressBits,
       codeBits,
       lock,
-      rep: options.rep === true && rep !== 0 ? 0xf4 - rep : 0,
+      rep: form.form.options.rep === true && rep !== 0 ? 0xf4 - rep : 0,
       isMemory,
-      zeroCount: options.shiftCount === true && (Number(immediate) & countMask) === 0,
+      zeroCount: form.form.options.shiftCount === true && (Number(immediate) & countMask) === 0,
       wide,
     })
     return {

@@ -14,7 +14,8 @@ const features: Record<string, {leaf: number; register: 0 | 1 | 2 | 3; bit: numb
   fxsr: {leaf: 1, register: 3, bit: 24}, sse: {leaf: 1, register: 3, bit: 25}, sse2: {leaf: 1, register: 3, bit: 26},
   pclmulqdq: {leaf: 1, register: 2, bit: 1}, aes: {leaf: 1, register: 2, bit: 25},
   // CRC32 is announced with SSE4.2 but needs no vector unit.
-  sse4_2: {leaf: 1, register: 2, bit: 20}, crc32: {leaf: 1, register: 2, bit: 20},
+  /* Decoded; announced (leaf 1, ECX bit 20) together with SSSE3 and SSE4.1, because programs take them for granted then. */
+  sse4_2: {leaf: -1, register: 2, bit: 20}, crc32: {leaf: -1, register: 2, bit: 20},
  cx16: {leaf: 1, register: 2, bit: 13},
  movbe: {leaf: 1, register: 2, bit: 22}, popcnt: {leaf: 1, register: 2, bit: 23},
  xsave: {leaf: 1, register: 2, bit: 26}, rdrand: {leaf: 1, register: 2, bit: 30}, hypervisor: {leaf: 1, register: 2, bit: 31},

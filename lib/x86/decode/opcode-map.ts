@@ -1,7 +1,8 @@
 /**
  * Forms taken apart and put into dispatch tables: map (one byte, 0F, 0F38, 0F3A) and opcode byte → the forms that share them. Which of them
  * it is depends on mandatory prefix, ModRM and mode, in the order of the list: forms with a mandatory prefix first, then those with a fixed
- * ModRM byte, then those with a digit.
+ * ModRM byte, then those with a digit. Two forms that this order leaves equal must exclude each other: a second claim on the same bytes is an
+ * error when the map is built.
  *
  * Source: SDM vol. 2A 2.1, vol. 2D appendix A.
  */
@@ -150,18 +151,45 @@ export function opcodeMap(
     }
   }
   const needsModrm = tables.map(table => table.map(list => list.some(p => p.modrm)))
-  // Prefixed forms first, so that a mandatory prefix wins over a plain form.
-  for (const table of tables)
-    for (const list of table)
-      list.sort(
-        (a, b) =>
-          Number(b.prefix !== undefined && b.prefix !== 'NP') - Number(a.prefix !== undefined && a.prefix !== 'NP') ||
-          Number(b.fixedModrm >= 0) - Number(a.fixedModrm >= 0) ||
-          Number(b.digit >= 0) - Number(a.digit >= 0),
-      )
+  for (const [map, table] of tables.entries())
+    for (const [opcode, list] of table.entries()) {
+      list.sort(precedence)
+      refuseTwoClaims(list, map, opcode)
+    }
   // Which form it is depends on all of ModRM, or on REX.
   const special = tables.map((table, map) =>
     table.map((list, opcode) => (map === 0 && opcode === 0x90) || list.some(form => form.fixedModrm >= 0)),
   )
   return {tables, needsModrm, special}
+}
+
+/** Prefixed forms first, so that a mandatory prefix wins over a plain form. */
+function precedence(a: ParsedForm, b: ParsedForm): number {
+  const isPrefixed = ({prefix}: ParsedForm) => Number(prefix !== undefined && prefix !== 'NP')
+  return (
+    isPrefixed(b) - isPrefixed(a) ||
+    Number(b.fixedModrm >= 0) - Number(a.fixedModrm >= 0) ||
+    Number(b.digit >= 0) - Number(a.digit >= 0)
+  )
+}
+
+function refuseTwoClaims(list: readonly ParsedForm[], map: number, opcode: number): void {
+  for (const [index, one] of list.entries())
+    for (const other of list.slice(index + 1)) {
+      if (precedence(one, other) !== 0 || excludeEachOther(one, other, map, opcode)) continue
+      const [first, second] = [one, other].map(({instruction, form}) => `${instruction.mnemonic} (${form.encoding})`)
+      throw new Error(`bug: ${first} and ${second} claim the same bytes`)
+    }
+}
+
+/** No instruction bytes fit both forms, which precedence leaves equal. */
+function excludeEachOther(a: ParsedForm, b: ParsedForm, map: number, opcode: number): boolean {
+  const [one, other] = [a.form.options.long, b.form.options.long]
+  if (a.vex !== b.vex || (one !== undefined && other !== undefined && one !== other)) return true
+  if (a.prefix !== undefined && b.prefix !== undefined && a.prefix !== b.prefix) return true
+  // 90 is NOP, but with REX.B an exchange: the decoder tells them apart.
+  if (map === 0 && opcode === 0x90) return a.plusR !== b.plusR
+  if (!a.modrm || !b.modrm) return false
+  if (a.fixedModrm !== b.fixedModrm || a.digit !== b.digit) return true
+  return (a.memoryOnly && b.registerOnly) || (a.registerOnly && b.memoryOnly)
 }

@@ -11,6 +11,8 @@ import type {Fault, Outcome, Platform, PrivilegedInstruction} from '../x86/platf
 import {Rflags} from '../x86/registers.js'
 import {Segment, state} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
+import {resetDebug} from './debug-registers.js'
+import {Descriptors} from './descriptors.js'
 import {EventChannels} from './event-channels.js'
 import {FreeFrames} from './free-frames.js'
 import {GrantTable} from './grant-table.js'
@@ -20,9 +22,9 @@ import {hypercall} from './hypercall/table.js'
 import type {MachineLayout} from './layout.js'
 import {PageTables} from './page-tables.js'
 import {emulate, guestCpuid} from './privileged-ops.js'
-import {field, handlerAt, MachineRecord} from './record.js'
+import {field, handlerAt, handlerFlags, MachineRecord} from './record.js'
 import {endPoll, fireTimers, nextDeadline, refreshTimeArea} from './time.js'
-import {bounce, returnToGuest} from './traps.js'
+import {bounce, Entry, returnToGuest} from './traps.js'
 
 /** Callback types. Source: public/callback.h. */
 const Callback = {event: 0, failsafe: 1, syscall: 2, sysenter: 5, syscall32: 7} as const
@@ -30,13 +32,10 @@ const Callback = {event: 0, failsafe: 1, syscall: 2, sysenter: 5, syscall32: 7} 
 const Shutdown = {crash: 3} as const
 const masksEvents = {trap: 4, callback: 1}
 
-/** Xen's own descriptors, by selector without RPL. Source: public/arch-x86/xen-x86_64.h. */
-const reservedDescriptors: Readonly<Record<number, readonly [number, number]>> = {
-  57376: [0xffff, 0x00cffb00], // 0xe020 FLAT_RING3_CS32
-  57384: [0xffff, 0x00cff300], // 0xe028 FLAT_RING3_DS32
-  57392: [0xffff, 0x00affb00], // 0xe030 FLAT_RING3_CS64
-}
-
+const nmi = 2
+const pageFault = 14
+/** Byte offsets in vcpu_info. */
+const VcpuInfo = {cr2: 16} as const
 const syscallBytes = 2n
 
 export class Hypervisor implements Platform {
@@ -45,6 +44,7 @@ export class Hypervisor implements Platform {
   readonly tables: PageTables
   private readonly args = new Arguments()
   private context: Context | undefined
+  private descriptors: Descriptors | undefined
 
   constructor(
     private readonly memory: LinearMemory,
@@ -96,29 +96,32 @@ export class Hypervisor implements Platform {
     return this.record.u32('blocked') !== 0
   }
 
+  private descriptorsOf(vcpu: Vcpu): Descriptors {
+    this.descriptors ??= new Descriptors(vcpu, this.tables)
+    return this.descriptors
+  }
+
   syscall(vcpu: Vcpu): Outcome {
-    const {record} = this
-    const rip = vcpu.rip
-    if (record.u32('kernelMode') === 0) {
-      const handler = handlerAt(
-        this.memory,
-        'callbacks',
-        vcpu.u32('codeBits') === 64 ? Callback.syscall : Callback.syscall32,
-      )
-      if (handler === undefined) return {vector: 6}
-      const cs = vcpu.u32('codeBits') === 64 ? 0xe033 : 0xe023
-      const masks = (handler.flags & masksEvents.callback) !== 0
-      if (!bounce(vcpu, record, handler, masks, undefined, {rcx: rip, r11: vcpu.rflags, cs, rip}))
+    const {memory} = this
+    if (memory.uint32[field.kernelMode >> 2] === 0) {
+      const isLong = vcpu.u32('codeBits') === 64
+      const handler = handlerAt(memory, 'callbacks', isLong ? Callback.syscall : Callback.syscall32)
+      if (handler < 0) return {vector: 6}
+      const masks = (handlerFlags(memory, handler) & masksEvents.callback) !== 0
+      if (!bounce(vcpu, handler, masks, -1, isLong ? Entry.syscall64 : Entry.syscall32))
         this.crash(vcpu, 'bad kernel stack at a system call')
-      vcpu.setU64('rflags', vcpu.u64('rflags') & ~BigInt(Rflags.df))
       return undefined
     }
     const number = vcpu.gprLow(0)
     if (number === Hypercall.iret) {
-      if (!returnToGuest(vcpu, record)) this.crash(vcpu, 'bad frame in HYPERVISOR_iret')
+      this.record.setU32('nmiMasked', 0)
+      const result = returnToGuest(vcpu, this.descriptorsOf(vcpu))
+      if (typeof result === 'string') this.crash(vcpu, result)
+      else if (result !== undefined) this.exception(vcpu, result)
       this.deliverPending(vcpu)
       return undefined
     }
+    const {rip} = vcpu
     const result = hypercall(this.contextOf(vcpu), number, this.args.fromRegisters(vcpu))
     if (result === again) {
       this.args.toRegisters(vcpu)
@@ -134,38 +137,37 @@ export class Hypervisor implements Platform {
 
   sysenter(vcpu: Vcpu): Outcome {
     const handler = handlerAt(this.memory, 'callbacks', Callback.sysenter)
-    if (handler === undefined || this.record.u32('kernelMode') !== 0) return {vector: 13, errorCode: 0}
-    const masks = (handler.flags & masksEvents.callback) !== 0
-    if (!bounce(vcpu, this.record, handler, masks, undefined, {cs: 3, rip: 0n}))
-      this.crash(vcpu, 'bad kernel stack at SYSENTER')
+    if (handler < 0 || this.record.u32('kernelMode') !== 0) return {vector: 13, errorCode: 0}
+    const masks = (handlerFlags(this.memory, handler) & masksEvents.callback) !== 0
+    if (!bounce(vcpu, handler, masks, -1, Entry.sysenter)) this.crash(vcpu, 'bad kernel stack at SYSENTER')
     return undefined
   }
 
   softwareInterrupt(vcpu: Vcpu, vector: number): Outcome {
     const handler = handlerAt(this.memory, 'traps', vector)
     const needed = this.record.u32('kernelMode') !== 0 ? 1 : 3
-    if (handler === undefined || (vector !== 3 && vector !== 4 && (handler.flags & 3) < needed))
-      return {vector: 13, errorCode: vector * 8 + 2}
-    this.enter(vcpu, vector, undefined)
+    const isOpen = handler >= 0 && (vector === 3 || vector === 4 || (handlerFlags(this.memory, handler) & 3) >= needed)
+    if (!isOpen) return {vector: 13, errorCode: vector * 8 + 2}
+    this.enter(vcpu, vector, -1)
     return undefined
   }
 
   exception(vcpu: Vcpu, fault: Fault): void {
-    if (fault.vector === 14) this.memory.view.setBigUint64(this.record.u32('vcpuInfo') + 16, vcpu.u64('cr2'), true)
-    this.enter(vcpu, fault.vector, fault.errorCode)
+    if (fault.vector === pageFault) {
+      const {uint32} = this.memory
+      const cr2 = (uint32[field.vcpuInfo >> 2] + VcpuInfo.cr2) >> 2
+      uint32[cr2] = uint32[(vcpu.base + state.cr2) >> 2]
+      uint32[cr2 + 1] = uint32[(vcpu.base + state.cr2 + 4) >> 2]
+    }
+    this.enter(vcpu, fault.vector, fault.errorCode ?? -1)
   }
 
-  private enter(vcpu: Vcpu, vector: number, errorCode: number | undefined): void {
+  private enter(vcpu: Vcpu, vector: number, errorCode: number): void {
     const handler = handlerAt(this.memory, 'traps', vector)
-    if (handler === undefined)
-      return this.crash(
-        vcpu,
-        `exception ${vector} (error code ${errorCode ?? 'none'}) at ${hex(vcpu.rip)} without a handler`,
-      )
-    const rip = vcpu.rip
-    if (!bounce(vcpu, this.record, handler, (handler.flags & masksEvents.trap) !== 0, errorCode)) {
-      this.crash(vcpu, `exception ${vector} at ${hex(rip)} found no stack`)
-    }
+    const what = () => `exception ${vector} (error code ${errorCode < 0 ? 'none' : errorCode}) at ${hex(vcpu.rip)}`
+    if (handler < 0) return this.crash(vcpu, `${what()} without a handler`)
+    const masks = (handlerFlags(this.memory, handler) & masksEvents.trap) !== 0
+    if (!bounce(vcpu, handler, masks, errorCode)) this.crash(vcpu, `${what()} found no stack`)
   }
 
   privileged(vcpu: Vcpu, instruction: PrivilegedInstruction): Outcome {
@@ -181,41 +183,27 @@ export class Hypervisor implements Platform {
   }
 
   descriptor(vcpu: Vcpu, selector: number): readonly [number, number] | undefined {
-    const reserved = reservedDescriptors[selector & ~7]
-    if (reserved !== undefined) return reserved
-    const index = selector >> 3
-    const {uint32} = this.memory
-    if (selector & 4) {
-      if (index >= this.record.u32('ldtEntries')) return undefined
-      const entry = vcpu.readBytes(this.record.u64('ldtBase') + BigInt(index * 8), 8)
-      if (entry === undefined) return undefined
-      const view = new DataView(entry.buffer)
-      return [view.getUint32(0, true), view.getUint32(4, true)]
-    }
-    if (index >= this.record.u32('gdtEntries')) return undefined
-    const frame = this.tables.address(uint32[(field.gdtFrames >> 2) + (index >> 9)])
-    if (frame < 0) return undefined
-    const at = (frame >>> 2) + (index & 511) * 2
-    return [uint32[at], uint32[at + 1]]
+    const descriptors = this.descriptorsOf(vcpu)
+    return descriptors.find(selector) ? [descriptors.low, descriptors.high] : undefined
   }
 
   storeToReadOnly(_vcpu: Vcpu, machineAddress: number, data: number, size: number, linearHigh: number): boolean {
     // Writable page tables: stores of the kernel, through its own half of the address space, to level-1 tables.
     if (linearHigh >= 0 || (machineAddress & (size - 1)) !== 0 || size > 8) return false
-    const mfn = Math.floor(machineAddress / 4096)
-    if (!this.tables.isLevel1(mfn)) return false
-    const {view, bytes} = this.memory
-    const entryAt = this.tables.address(mfn) + ((machineAddress % 4096) & ~7)
-    const merged = new DataView(new ArrayBuffer(8))
-    merged.setBigUint64(0, view.getBigUint64(entryAt, true), true)
-    for (let index = 0; index < size; index++) merged.setUint8((machineAddress & 7) + index, bytes[data + index])
-    return (
-      this.tables.update(
-        mfn * 4096 + ((machineAddress % 4096) & ~7),
-        merged.getUint32(0, true),
-        merged.getUint32(4, true),
-      ) === 0
-    )
+    const {tables} = this
+    if (!tables.isLevel1(Math.floor(machineAddress / 4096))) return false
+    const {bytes, uint32} = this.memory
+    const entry = tables.entryPlace(machineAddress)
+    let low = uint32[entry]
+    let high = uint32[entry + 1]
+    for (let index = 0; index < size; index++) {
+      const at = (machineAddress & 7) + index
+      const shift = (at & 3) * 8
+      const value = bytes[data + index] << shift
+      if (at < 4) low = (low & ~(0xff << shift)) | value
+      else high = (high & ~(0xff << shift)) | value
+    }
+    return tables.update(machineAddress - (machineAddress & 7), low >>> 0, high >>> 0) === 0
   }
 
   deliverPending(vcpu: Vcpu): void {
@@ -223,11 +211,25 @@ export class Hypervisor implements Platform {
     fireTimers(record, events, this.host.now())
     // A polled port wakes its vCPU even while events are masked.
     if (record.u32('pollCount') > 0 && events.polledPortIsPending()) endPoll(record)
-    if (this.isStopped() || !events.deliverable()) return
+    if (this.isStopped()) return
+    if (record.u32('nmiPending') !== 0 && this.deliverNmi(vcpu)) return
+    if (!events.deliverable()) return
     const handler = handlerAt(this.memory, 'callbacks', Callback.event)
-    if (handler === undefined) return
+    if (handler < 0) return
     endPoll(record)
-    if (!bounce(vcpu, record, handler, true)) this.crash(vcpu, 'bad kernel stack at an event')
+    if (!bounce(vcpu, handler, true)) this.crash(vcpu, 'bad kernel stack at an event')
+  }
+
+  /** Enters the NMI handler, if there is one and none is at work. */
+  private deliverNmi(vcpu: Vcpu): boolean {
+    const {record} = this
+    const handler = handlerAt(this.memory, 'traps', nmi)
+    if (handler < 0 || record.u32('nmiMasked') !== 0) return false
+    record.setU32('nmiPending', 0)
+    record.setU32('nmiMasked', 1)
+    endPoll(record)
+    this.enter(vcpu, nmi, -1)
+    return true
   }
 
   timestamp(): number {
@@ -251,6 +253,7 @@ export class Hypervisor implements Platform {
     vcpu.rip = entry.rip
     vcpu.setGpr(4, entry.rsp)
     vcpu.setGpr(6, entry.rsi)
+    resetDebug(this.memory)
     record.setU32('kernelMode', 1)
     record.setU64('kernelSp', entry.rsp)
     record.setF64('kernelRoot', -1)

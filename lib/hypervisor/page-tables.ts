@@ -43,10 +43,10 @@ export class PageTables {
     return mfn < this.layout.ramPages ? this.types.typeOf(mfn) !== FrameType.absent : mfn < this.layout.m2p
   }
 
-  /** The low half of the entry at a machine address, 0 where there can be none. */
-  entryLow(machineAddress: number): number {
+  /** Word offset of the entry at a machine address, or -1. */
+  entryPlace(machineAddress: number): number {
     const at = this.address(Math.floor(machineAddress / 4096))
-    return at < 0 ? 0 : this.memory.uint32[(at + (machineAddress % 4096)) >>> 2]
+    return at < 0 ? -1 : (at + ((machineAddress % 4096) & ~7)) >>> 2
   }
 
   /** Byte offset of a RAM frame that the guest may have changed for it: not a table, not descriptors; otherwise -1. */

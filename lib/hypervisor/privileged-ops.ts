@@ -6,7 +6,8 @@
 import type {Outcome, PrivilegedInstruction} from '../x86/platform.js'
 import {Segment} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
-import {field, type MachineRecord} from './record.js'
+import {readDebug, writeDebug} from './debug-registers.js'
+import type {MachineRecord} from './record.js'
 
 const generalProtection: Outcome = {vector: 13, errorCode: 0}
 const invalidOpcode: Outcome = {vector: 6}
@@ -68,12 +69,11 @@ function perform(
       return writeControl(vcpu, record, instruction.special ?? 0, vcpu.gpr(register), setRoot)
     case 'mov-from-dr':
       if ((instruction.special ?? 0) > 7) return invalidOpcode
-      vcpu.setGpr(register, vcpu.memory.uint64[(field.debug + (instruction.special ?? 0) * 8) >> 3])
+      vcpu.setGpr(register, readDebug(vcpu.memory, instruction.special ?? 0))
       return undefined
     case 'mov-to-dr':
       if ((instruction.special ?? 0) > 7) return invalidOpcode
-      vcpu.memory.uint64[(field.debug + (instruction.special ?? 0) * 8) >> 3] = vcpu.gpr(register)
-      return undefined
+      return writeDebug(vcpu.memory, instruction.special ?? 0, vcpu.gpr(register)) ? undefined : generalProtection
     case 'clts':
       setTaskSwitched(vcpu, false)
       return undefined

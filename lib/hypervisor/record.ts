@@ -44,7 +44,9 @@ export const field = {
   grantFrameCount: 0x570c, // u32 frames of the grant table the guest has asked for
   grantLock: 0x5710, //      u32  atomic: 1 while a thread works on uses of grants
   domid: 0x5714, //          u32
-  copied: 0x5740, //         64 bytes: a hypercall's record that spans two pages, for a moment
+  nmiPending: 0x5718, //     u32  1: an NMI is to be delivered
+  nmiMasked: 0x571c, //      u32  1 from an NMI's delivery to the next iret
+  copied: 0x5740, //         80 bytes: a record of the guest that spans two pages, for a moment
   grantMaps: 0x6000, //      512 × 32 bytes: grants mapped by the guest itself (hypercall/grant-maps.ts)
 } as const
 
@@ -77,19 +79,18 @@ export class MachineRecord {
   }
 }
 
-/** A trap or callback the guest registered. */
-export interface Handler {
-  readonly address: bigint
-  readonly flags: number
-}
-
-/** Entry `index` of a table of handlers, or undefined when none is registered. */
-export function handlerAt(memory: LinearMemory, table: 'traps' | 'callbacks', index: number): Handler | undefined {
+/** Byte offset of entry `index` of a table of handlers, or -1 when none is registered: u64 address, u32 flags, u32 1. */
+export function handlerAt(memory: LinearMemory, table: 'traps' | 'callbacks', index: number): number {
   const at = field[table] + index * 16
-  if (memory.uint32[(at + 12) >> 2] === 0) return undefined
-  return {address: memory.uint64[at >> 3], flags: memory.uint32[(at + 8) >> 2]}
+  return memory.uint32[(at + 12) >> 2] === 0 ? -1 : at
 }
 
+/** Flags that a handler was registered with. */
+export function handlerFlags(memory: LinearMemory, at: number): number {
+  return memory.uint32[(at + 8) >> 2]
+}
+
+/** Registers a trap or callback. */
 export function setHandler(
   memory: LinearMemory,
   table: 'traps' | 'callbacks',
@@ -101,6 +102,12 @@ export function setHandler(
   memory.uint64[at >> 3] = address
   memory.uint32[(at + 8) >> 2] = flags
   memory.uint32[(at + 12) >> 2] = 1
+}
+
+/** Forgets one handler. */
+export function clearHandler(memory: LinearMemory, table: 'traps' | 'callbacks', index: number): void {
+  const at = field[table] + index * 16
+  memory.bytes.fill(0, at, at + 16)
 }
 
 /** Forgets every handler of the trap table. */

@@ -9,7 +9,7 @@ import type {FreeFrames} from '../free-frames.js'
 import type {GrantTable} from '../grant-table.js'
 import type {MachineLayout} from '../layout.js'
 import type {PageTables} from '../page-tables.js'
-import {field, type MachineRecord} from '../record.js'
+import type {MachineRecord} from '../record.js'
 
 /** What the outside world gives the hypervisor. */
 export interface Host {
@@ -104,48 +104,6 @@ export const again = -85
 
 /** Entries a call works on before others get their turn. */
 export const entriesPerTurn = 2048
-
-/**
- * Word offset in linear memory of a copy of a small record of the guest, or -1; good until the next call. A record within one page is shown where
- * it lies: each word of it may be read once only.
- */
-export function peek({vcpu}: Context, low: number, high: number, length: number): number {
-  if ((low & 3) === 0 && (low & 0xfff) + length <= 4096) {
-    const at = vcpu.hostAddress(low, high, 'read')
-    return at < 0 ? -1 : at >>> 2
-  }
-  const bytes = vcpu.readBytes((BigInt(high >>> 0) << 32n) | BigInt(low), length)
-  if (bytes === undefined) return -1
-  vcpu.memory.bytes.set(bytes, field.copied)
-  return field.copied >>> 2
-}
-
-/** Stores a 32-bit word for the guest; false when it may not be written. */
-export function poke(context: Context, low: number, high: number, value: number): boolean {
-  return store(context, low, high, 4, value, 0)
-}
-
-/** Stores 64 bits for the guest; false when they may not be written. */
-export function poke64(context: Context, low: number, high: number, value: number, valueHigh: number): boolean {
-  return store(context, low, high, 8, value, valueHigh)
-}
-
-function store({vcpu}: Context, low: number, high: number, size: number, first: number, second: number): boolean {
-  if ((low & (size - 1)) === 0) {
-    const at = vcpu.hostAddress(low, high, 'write')
-    if (at < 0) return false
-    if (!vcpu.code.hasCode((at & ~0xfff) >>> 0)) {
-      vcpu.memory.uint32[at >>> 2] = first
-      if (size === 8) vcpu.memory.uint32[(at >>> 2) + 1] = second
-      return true
-    }
-  }
-  const bytes = new Uint8Array(size)
-  const view = new DataView(bytes.buffer)
-  view.setUint32(0, first, true)
-  if (size === 8) view.setUint32(4, second, true)
-  return vcpu.writeBytes((BigInt(high >>> 0) << 32n) | BigInt(low), bytes)
-}
 
 /** A copy of `length` bytes of guest memory as a view, or undefined. */
 export function copyIn(context: Context, address: bigint, length: number): DataView | undefined {

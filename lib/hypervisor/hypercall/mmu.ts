@@ -5,7 +5,8 @@
  * Source: public/xen.h (mmu_update, mmuext_op, UVMF_*); xen/arch/x86/mm.c (errors).
  */
 import {domidSelf, Errno} from '../../abi/xen.js'
-import {type Arguments, again, type Context, entriesPerTurn, peek, poke} from './call.js'
+import {peek, poke} from '../guest-words.js'
+import {type Arguments, again, type Context, entriesPerTurn} from './call.js'
 
 const UpdateKind = {normal: 0, machphys: 1, preserveAd: 2, noTranslate: 3} as const
 const accessedDirty = 0x60
@@ -34,7 +35,7 @@ function overEntries(
   let before = 0
   if (left >= resumed) {
     left -= resumed
-    const done = args.low(2) === 0 && args.high(2) === 0 ? -1 : peek(context, args.low(2), args.high(2), 4)
+    const done = args.low(2) === 0 && args.high(2) === 0 ? -1 : peek(context.vcpu, args.low(2), args.high(2), 4)
     if (done !== -1) before = context.vcpu.memory.uint32[done]
   }
   let result = 0
@@ -44,12 +45,12 @@ function overEntries(
       result = again
       break
     }
-    const at = peek(context, args.low(0), args.high(0), size)
+    const at = peek(context.vcpu, args.low(0), args.high(0), size)
     result = at === -1 ? -Errno.fault : each(context, at)
     if (result < 0) break
     args.advance(0, size)
   }
-  if (args.low(2) !== 0 || args.high(2) !== 0) poke(context, args.low(2), args.high(2), before + done)
+  if (args.low(2) !== 0 || args.high(2) !== 0) poke(context.vcpu, args.low(2), args.high(2), before + done)
   args.set(1, left - done + resumed)
   return result
 }
@@ -75,7 +76,8 @@ function updateOne(context: Context, at: number): number {
       return 0
     }
     case UpdateKind.preserveAd: {
-      const kept = (low & 1) !== 0 ? tables.entryLow(address) & accessedDirty : 0
+      const entry = tables.entryPlace(address)
+      const kept = (low & 1) !== 0 && entry >= 0 ? uint32[entry] & accessedDirty : 0
       return tables.update(address, low | kept, high)
     }
     default:
@@ -101,7 +103,7 @@ export function updateVaMapping(context: Context, args: Arguments): number {
   if (kind === Flush.tlb) vcpu.flushTlb()
   else if (kind === Flush.page) vcpu.tlb.flushPage(args.low(0))
   const isBitmap = (where !== 0 && where !== everyVcpu) || args.high(2) !== 0
-  return isBitmap && peek(context, where, args.high(2), 8) === -1 ? -Errno.fault : 0
+  return isBitmap && peek(context.vcpu, where, args.high(2), 8) === -1 ? -Errno.fault : 0
 }
 
 /** Source: public/xen.h MMUEXT_*. */
@@ -142,7 +144,7 @@ function extendedOne(context: Context, at: number): number {
   switch (command) {
     case Extended.tlbFlushMulti:
     case Extended.invlpgMulti:
-      if (peek(context, secondLow, secondHigh, 8) === -1) return -Errno.inval
+      if (peek(context.vcpu, secondLow, secondHigh, 8) === -1) return -Errno.inval
       if (command === Extended.tlbFlushMulti) vcpu.flushTlb()
       else vcpu.tlb.flushPage(low)
       return 0

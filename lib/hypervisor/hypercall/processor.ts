@@ -5,26 +5,29 @@
  */
 import {Errno} from '../../abi/xen.js'
 import {Segment} from '../../x86/state.js'
+import {readDebug, writeDebug} from '../debug-registers.js'
+import {checkedDescriptor} from '../descriptors.js'
 import {FrameType} from '../frame-types.js'
 import {setTaskSwitched} from '../privileged-ops.js'
-import {clearTraps, field, setHandler} from '../record.js'
-import {type Arguments, type Context, copyIn, isCanonical, low} from './call.js'
+import {clearHandler, clearTraps, field, setHandler} from '../record.js'
+import {type Arguments, again, type Context, copyIn, entriesPerTurn, isCanonical} from './call.js'
 
-export function setTrapTable({vcpu, ...context}: Context, args: Arguments): number {
-  const {memory} = vcpu
+export function setTrapTable(context: Context, args: Arguments): number {
+  const {memory} = context.vcpu
   if (args.u64(0) === 0n) {
     clearTraps(memory)
     return 0
   }
-  for (let index = 0; index <= 256; index++) {
-    const entry = copyIn({vcpu, ...context}, args.u64(0) + BigInt(index * 16), 16)
+  for (let done = 0; done < entriesPerTurn; done++) {
+    const entry = copyIn(context, args.u64(0), 16)
     if (entry === undefined) return -Errno.fault
     const address = entry.getBigUint64(8, true)
     if (address === 0n) return 0
     if (!isCanonical(address)) return -Errno.inval
     setHandler(memory, 'traps', entry.getUint8(0), address, entry.getUint8(1))
+    args.advance(0, 16)
   }
-  return 0
+  return again
 }
 
 const gdtFrameLimit = 14
@@ -40,7 +43,7 @@ export function setGdt(context: Context, args: Arguments): number {
   if (list === undefined) return -Errno.fault
   const mfns: number[] = []
   for (let index = 0; index < frames; index++) {
-    const mfn = Number(list.getBigUint64(index * 8, true) & 0xfffffffffn)
+    const mfn = list.getUint32(index * 8 + 4, true) * 2 ** 32 + list.getUint32(index * 8, true)
     if (mfn >= layout.ramPages) return -Errno.inval
     mfns.push(mfn)
   }
@@ -48,7 +51,8 @@ export function setGdt(context: Context, args: Arguments): number {
   const highHalves = (mfn: number) => (tables.address(mfn) >>> 2) + 1
   for (const mfn of mfns) {
     for (let entry = 0; entry < 512; entry++) {
-      if (checkedDescriptor(uint32[highHalves(mfn) + entry * 2]) === undefined) return -Errno.inval
+      const at = highHalves(mfn) + entry * 2
+      if (checkedDescriptor(uint32[at - 1], uint32[at]) === undefined) return -Errno.inval
     }
   }
   for (const [index, mfn] of mfns.entries()) {
@@ -64,7 +68,7 @@ export function setGdt(context: Context, args: Arguments): number {
     uint32[(field.gdtFrames >> 2) + index] = mfn
     for (let entry = 0; entry < 512; entry++) {
       const at = highHalves(mfn) + entry * 2
-      uint32[at] = checkedDescriptor(uint32[at]) ?? 0
+      uint32[at] = checkedDescriptor(uint32[at - 1], uint32[at]) ?? 0
     }
   }
   for (let index = frames; index < gdtFrameLimit; index++) vcpu.memory.uint32[(field.gdtFrames >> 2) + index] = noFrame
@@ -72,24 +76,16 @@ export function setGdt(context: Context, args: Arguments): number {
   return 0
 }
 
-/** A descriptor's high half as the guest may have it: code and data get DPL 3; system types are refused. */
-function checkedDescriptor(high: number): number | undefined {
-  if ((high & 0x8000) === 0) return high
-  if ((high & 0x1000) === 0) return undefined
-  return (high & 0x6000) === 0 ? high | 0x6000 : high
-}
-
 export function updateDescriptor({vcpu, tables}: Context, args: Arguments): number {
-  const address = args.u64(0)
-  const value = args.u64(1)
-  const mfn = Number(address >> 12n)
+  const address = args.number(0)
+  const mfn = Math.floor(address / 4096)
   const frame = tables.types.typeOf(mfn) === FrameType.descriptors ? tables.address(mfn) : tables.plainAddress(mfn)
-  if (frame < 0 || (address & 7n) !== 0n) return -Errno.inval
-  const checked = checkedDescriptor(Number((value >> 32n) & 0xffffffffn))
-  if (checked === undefined) return -Errno.inval
-  const at = (frame + Number(address & 0xfffn)) >>> 2
-  vcpu.memory.uint32[at] = low(value)
+  const checked = checkedDescriptor(args.low(1), args.high(1))
+  if (frame < 0 || (address & 7) !== 0 || checked === undefined) return -Errno.inval
+  const at = (frame + (address % 4096)) >>> 2
+  vcpu.memory.uint32[at] = args.low(1)
   vcpu.memory.uint32[at + 1] = checked
+  vcpu.codeWritten(mfn)
   return 0
 }
 
@@ -105,15 +101,11 @@ export function fpuTaskswitch({vcpu}: Context, args: Arguments): number {
 }
 
 export function setDebugreg({vcpu}: Context, args: Arguments): number {
-  const register = args.low(0)
-  if (register > 7) return -Errno.inval
-  vcpu.memory.uint64[(field.debug >> 3) + register] = args.u64(1)
-  return 0
+  return args.low(0) > 7 ? -Errno.inval : writeDebug(vcpu.memory, args.low(0), args.u64(1)) ? 0 : -Errno.perm
 }
 
-export function getDebugreg({vcpu}: Context, args: Arguments): number {
-  const register = args.low(0)
-  return register > 7 ? -Errno.inval : Number(vcpu.memory.uint64[(field.debug >> 3) + register])
+export function getDebugreg({vcpu}: Context, args: Arguments): number | bigint {
+  return args.low(0) > 7 ? -Errno.inval : readDebug(vcpu.memory, args.low(0))
 }
 
 const Base = {fs: 0, gsUser: 1, gsKernel: 2, gsUserSelector: 3} as const
@@ -135,7 +127,7 @@ export function setSegmentBase({vcpu}: Context, args: Arguments): number {
     case Base.gsUserSelector: {
       // Loads the selector's base as the user's; the kernel's own stays active.
       const kernelBase = vcpu.segmentBase(Segment.gs)
-      if (vcpu.loadSegment(Segment.gs, low(value) & 0xffff) !== undefined) {
+      if (vcpu.loadSegment(Segment.gs, args.low(1) & 0xffff) !== undefined) {
         vcpu.setSelector(Segment.gs, 0)
         vcpu.setSegmentBase(Segment.gs, 0n)
       }
@@ -148,17 +140,43 @@ export function setSegmentBase({vcpu}: Context, args: Arguments): number {
   }
 }
 
-/** Callback types the guest may register: event, failsafe, syscall, sysenter (two numbers), nmi, syscall32. */
-const callbackTypes = new Set([0, 1, 2, 3, 4, 5, 7])
+/** Source: public/callback.h CALLBACKTYPE_*. */
+const Callback = {event: 0, failsafe: 1, syscall: 2, nmi: 4, sysenter: 5, syscall32: 7} as const
+const knownCallbacks: readonly number[] = Object.values(Callback)
+const CallbackOp = {register: 0, unregister: 1} as const
+/** Flag of a trap: events are masked on entry. */
+const trapMasks = 4
+const nmiVector = 2
 
 export function callbackOp(context: Context, args: Arguments): number {
-  if (args.low(0) !== 0) return -Errno.inval
+  const command = args.low(0)
+  const {memory} = context.vcpu
+  if (command === CallbackOp.unregister) {
+    const request = copyIn(context, args.u64(1), 2)
+    if (request === undefined) return -Errno.fault
+    const type = request.getUint16(0, true)
+    if (!knownCallbacks.includes(type)) return -Errno.nosys
+    if (type !== Callback.nmi) return -Errno.inval
+    clearHandler(memory, 'traps', nmiVector)
+    return 0
+  }
+  if (command !== CallbackOp.register) return -Errno.nosys
   const request = copyIn(context, args.u64(1), 16)
   if (request === undefined) return -Errno.fault
   const type = request.getUint16(0, true)
   const address = request.getBigUint64(8, true)
-  if (!callbackTypes.has(type)) return -Errno.nosys
   if (!isCanonical(address)) return -Errno.inval
-  setHandler(context.vcpu.memory, 'callbacks', type, address, request.getUint16(2, true))
+  if (!knownCallbacks.includes(type)) return -Errno.nosys
+  if (type === Callback.nmi) setHandler(memory, 'traps', nmiVector, address, trapMasks)
+  else setHandler(memory, 'callbacks', type, address, request.getUint16(2, true))
+  return 0
+}
+
+/** The old way to register three callbacks; what cannot be is left as it was. */
+export function setCallbacks(context: Context, args: Arguments): number {
+  for (const [index, type] of [Callback.event, Callback.failsafe, Callback.syscall].entries()) {
+    const address = args.u64(index)
+    if (isCanonical(address)) setHandler(context.vcpu.memory, 'callbacks', type, address, 0)
+  }
   return 0
 }

@@ -7,7 +7,8 @@
  * Source: public/memory.h; xen/common/memory.c.
  */
 import {domidSelf, Errno} from '../../abi/xen.js'
-import {type Arguments, again, type Context, copyIn, copyOut, entriesPerTurn, peek, poke64} from './call.js'
+import {peek, poke64} from '../guest-words.js'
+import {type Arguments, again, type Context, copyIn, copyOut, entriesPerTurn} from './call.js'
 
 /** The largest extent a domain without devices may ask for. Source: xen/common/memory.c DOMU_MAX_ORDER. */
 const mostOrder = 9
@@ -37,13 +38,13 @@ function reservationOf(view: DataView): Reservation {
 /** Word offset of a copy of frame number `index` of a list, or -1. */
 function peekFrame(context: Context, list: bigint, index: number): number {
   const at = BigInt.asUintN(64, list + BigInt(index * 8))
-  return peek(context, Number(at & 0xffffffffn), Number(BigInt.asIntN(32, at >> 32n)), 8)
+  return peek(context.vcpu, Number(at & 0xffffffffn), Number(BigInt.asIntN(32, at >> 32n)), 8)
 }
 
 /** Writes a frame number into a list. */
 function pokeFrame(context: Context, list: bigint, index: number, mfn: number): boolean {
   const at = BigInt.asUintN(64, list + BigInt(index * 8))
-  return poke64(context, Number(at & 0xffffffffn), Number(BigInt.asIntN(32, at >> 32n)), mfn, 0)
+  return poke64(context.vcpu, Number(at & 0xffffffffn), Number(BigInt.asIntN(32, at >> 32n)), mfn, 0)
 }
 
 /** Runs `each` over the extents of the reservation at argument 1, from `start` on. `each`: true when its extent is done. */

@@ -138,6 +138,11 @@ export function vcpuOp(context: Context, args: Arguments): number {
       Atomics.store(memory.int32, field.vcpuInfo >> 2, frame + offset)
       return 0
     }
+    case 11: // VCPUOP_send_nmi
+      if (args.u64(2) !== 0n) return -Errno.inval
+      record.setU32('nmiPending', 1)
+      lookAround(context)
+      return 0
     case 13: {
       if (args.u64(2) === 0n) {
         record.setU64('timeArea', 0n)

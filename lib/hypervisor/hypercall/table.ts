@@ -4,7 +4,8 @@
  * Source: public/xen.h.
  */
 import {Errno, Hypercall} from '../../abi/xen.js'
-import {Arguments, again, type Context, entriesPerTurn, type HypercallHandler, peek, poke64} from './call.js'
+import {peek, poke64} from '../guest-words.js'
+import {Arguments, again, type Context, entriesPerTurn, type HypercallHandler} from './call.js'
 import {consoleIo} from './console.js'
 import {eventChannelOp} from './events.js'
 import {grantTableOp} from './grants.js'
@@ -14,6 +15,7 @@ import {
   callbackOp,
   fpuTaskswitch,
   getDebugreg,
+  setCallbacks,
   setDebugreg,
   setGdt,
   setSegmentBase,
@@ -31,6 +33,7 @@ const handlers: readonly (HypercallHandler | undefined)[] = listed({
   [Hypercall.mmuUpdate]: mmuUpdate,
   [Hypercall.setGdt]: setGdt,
   [Hypercall.stackSwitch]: stackSwitch,
+  [Hypercall.setCallbacks]: setCallbacks,
   [Hypercall.fpuTaskswitch]: fpuTaskswitch,
   [Hypercall.setDebugreg]: setDebugreg,
   [Hypercall.getDebugreg]: getDebugreg,
@@ -79,7 +82,7 @@ function multicall(context: Context, args: Arguments): number {
     if (done === entriesPerTurn) return again
     const low = args.low(0)
     const high = args.high(0)
-    const entry = peek(context, low, high, entryBytes)
+    const entry = peek(context.vcpu, low, high, entryBytes)
     if (entry === -1) return -Errno.fault
     const number = memory.uint32[entry]
     inner.fromMemory(memory, entry + argumentsAt / 4)
@@ -101,6 +104,6 @@ function storeResult(context: Context, low: number, high: number, answer: number
   const place = at >= 2 ** 32 ? at - 2 ** 32 : at
   const placeHigh = at >= 2 ** 32 ? (high + 1) | 0 : high
   if (typeof answer === 'bigint')
-    return poke64(context, place, placeHigh, Number(answer & 0xffffffffn), Number(answer >> 32n))
-  return poke64(context, place, placeHigh, answer, Math.floor(answer / 2 ** 32))
+    return poke64(context.vcpu, place, placeHigh, Number(answer & 0xffffffffn), Number(answer >> 32n))
+  return poke64(context.vcpu, place, placeHigh, answer, Math.floor(answer / 2 ** 32))
 }

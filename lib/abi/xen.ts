@@ -38,6 +38,7 @@ export const Errno = {
   perm: 1, // XEN_EPERM
   noent: 2,
   srch: 3,
+  nxio: 6,
   fault: 14,
   nomem: 12,
   acces: 13,
@@ -46,6 +47,7 @@ export const Errno = {
   inval: 22,
   nospc: 28,
   nosys: 38,
+  time: 62,
   opnotsupp: 95,
 } as const
 
@@ -53,6 +55,7 @@ export const domidSelf = 0x7ff0 // DOMID_SELF
 
 export const Virq = {timer: 0, debug: 1} as const
 
-/** The first VIRQ that only a privileged domain binds; per-vCPU ones below and a few above are listed. Source: public/xen.h VIRQ_*. */
-export const perVcpuVirqs: readonly number[] = [0, 1, 7, 13, 16, 17, 18, 19, 20, 21, 22, 23]
+/** VIRQs that each vCPU has: TIMER, DEBUG, XENOPROF, XENPMU; one that each domain has: ARGO. The others are global. Source: public/xen.h VIRQ_*. */
+export const perVcpuVirqs: readonly number[] = [0, 1, 7, 13]
+export const perDomainVirqs: readonly number[] = [11]
 export const virqCount = 24

@@ -158,7 +158,7 @@ export class DomainProcess implements DomainService {
         addressOfFrame: mfn => (mfn < layout.frames ? addressOf(mfn) : undefined),
       },
       grants: new Domain0Grants(memory, layout),
-      notifier: {notify: port => events.raise(port)},
+      notifier: {notify: port => events.notify(port)},
       scheduler: {
         soon: work => {
           setImmediate(work)

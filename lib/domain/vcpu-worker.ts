@@ -40,9 +40,11 @@ const memory = linearMemory(wasm)
 const port = parentPort!
 const say = (message: WorkerMessage) => port.postMessage(message)
 
-let pausedMs = 0
-const startMs = performance.now()
-const now = () => (performance.now() - startMs - pausedMs) * 1e6
+const hostNow = () => performance.now() * 1e6
+const now = () => hostNow() - memory.view.getFloat64(field.clockOffset, true)
+const addToOffset = (ns: number) =>
+  memory.view.setFloat64(field.clockOffset, memory.view.getFloat64(field.clockOffset, true) + ns, true)
+addToOffset(hostNow())
 
 const hypervisor = new Hypervisor(memory, layout, {
   now,
@@ -80,9 +82,9 @@ function obey(): boolean {
     const control = Atomics.load(memory.int32, controlAt)
     if (control === Control.run) return false
     if (control === Control.stop) return true
-    const since = performance.now()
+    const since = hostNow()
     Atomics.wait(memory.int32, controlAt, Control.pause)
-    pausedMs += performance.now() - since
+    addToOffset(hostNow() - since)
   }
 }
 

@@ -9,7 +9,8 @@ import {state} from '../x86/state.js'
 import type {MachineLayout} from './layout.js'
 import {field} from './record.js'
 
-export const PortKind = {free: 0, unbound: 1, interdomain: 2, virq: 4, ipi: 5} as const
+/** What a port is; the numbers are those of EVTCHNOP_status, but for `loopback`: both ends are the guest's. `interdomain`: bound to Domain-0. */
+export const PortKind = {free: 0, unbound: 1, interdomain: 2, virq: 4, ipi: 5, loopback: 6} as const
 export const portCount = 4096
 
 const pendingOffset = 2048
@@ -47,8 +48,11 @@ export class EventChannels {
 
   bind(port: number, kind: number, virq = 0, remote = 0): void {
     const at = field.ports + port * 4
-    this.memory.bytes[at] = kind
-    this.memory.bytes[at + 1] = virq
+    const {bytes} = this.memory
+    if (bytes[at] === PortKind.virq) this.setVirqPort(bytes[at + 1], 0)
+    bytes[at] = kind
+    bytes[at + 1] = virq
+    if (kind === PortKind.virq) this.setVirqPort(virq, port)
     this.memory.view.setUint16(at + 2, remote, true)
   }
 
@@ -59,10 +63,21 @@ export class EventChannels {
 
   /** The port a VIRQ is bound to, or 0. */
   portOfVirq(virq: number): number {
-    for (let port = 1; port < portCount; port++) {
-      if (this.kind(port) === PortKind.virq && this.virqOf(port) === virq) return port
-    }
-    return 0
+    return this.memory.view.getUint16(field.virqPorts + virq * 2, true)
+  }
+
+  private setVirqPort(virq: number, port: number): void {
+    this.memory.view.setUint16(field.virqPorts + virq * 2, port, true)
+  }
+
+  /** The domain's number. */
+  get domid(): number {
+    return this.memory.uint32[field.domid >> 2]
+  }
+
+  /** Domain-0 sends to a port; if the guest has closed it, to nobody. */
+  notify(port: number): void {
+    if (this.kind(port) === PortKind.interdomain) this.raise(port)
   }
 
   isPending(port: number): boolean {

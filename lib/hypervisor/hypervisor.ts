@@ -23,13 +23,14 @@ import type {MachineLayout} from './layout.js'
 import {PageTables} from './page-tables.js'
 import {emulate, guestCpuid} from './privileged-ops.js'
 import {field, handlerAt, handlerFlags, MachineRecord} from './record.js'
-import {endPoll, fireTimers, nextDeadline, refreshTimeArea} from './time.js'
+import {enterRunstate, Runstate} from './runstate.js'
+import {endPoll, fireTimers, nextDeadline, refreshTimeArea, watchdogDue} from './time.js'
 import {bounce, Entry, returnToGuest} from './traps.js'
 
 /** Callback types. Source: public/callback.h. */
 const Callback = {event: 0, failsafe: 1, syscall: 2, sysenter: 5, syscall32: 7} as const
 /** Why a domain shut down. Source: public/sched.h SHUTDOWN_*. */
-const Shutdown = {crash: 3} as const
+const Shutdown = {crash: 3, watchdog: 4} as const
 const masksEvents = {trap: 4, callback: 1}
 
 const nmi = 2
@@ -83,10 +84,13 @@ export class Hypervisor implements Platform {
   /** Stops the domain, whatever reason it gives; the host hears of the first one only. */
   shutDown(vcpu: Vcpu, reason: number): void {
     if (this.isStopped()) return
-    this.record.setU32('stopped', 1 + reason)
+    // The code that the guest set beforehand is what counts.
+    const code = this.record.u32('shutdownCode')
+    const final = code === 0 ? reason : code - 1
+    this.record.setU32('stopped', 1 + final)
     Atomics.store(this.memory.int32, (vcpu.base + state.pending) >> 2, 1)
     flushConsoleLine(this.record, this.host)
-    this.host.onShutdown(reason)
+    this.host.onShutdown(final)
   }
 
   isStopped(): boolean {
@@ -208,16 +212,27 @@ export class Hypervisor implements Platform {
 
   deliverPending(vcpu: Vcpu): void {
     const {record, events} = this
-    fireTimers(record, events, this.host.now())
+    const now = this.host.now()
+    fireTimers(record, events, now)
+    if (watchdogDue(record) <= now) this.shutDown(vcpu, Shutdown.watchdog)
     // A polled port wakes its vCPU even while events are masked.
     if (record.u32('pollCount') > 0 && events.polledPortIsPending()) endPoll(record)
     if (this.isStopped()) return
+    if (record.u32('blocked') === 0) this.resume(vcpu, now)
     if (record.u32('nmiPending') !== 0 && this.deliverNmi(vcpu)) return
     if (!events.deliverable()) return
     const handler = handlerAt(this.memory, 'callbacks', Callback.event)
     if (handler < 0) return
-    endPoll(record)
+    this.resume(vcpu, now)
     if (!bounce(vcpu, handler, true)) this.crash(vcpu, 'bad kernel stack at an event')
+  }
+
+  /** The vCPU runs again, if it slept. */
+  private resume(vcpu: Vcpu, now: number): void {
+    const {record} = this
+    if (record.u32('runstate') === Runstate.running) return
+    endPoll(record)
+    enterRunstate(vcpu, record, Runstate.running, now)
   }
 
   /** Enters the NMI handler, if there is one and none is at work. */
@@ -227,7 +242,7 @@ export class Hypervisor implements Platform {
     if (handler < 0 || record.u32('nmiMasked') !== 0) return false
     record.setU32('nmiPending', 0)
     record.setU32('nmiMasked', 1)
-    endPoll(record)
+    this.resume(vcpu, this.host.now())
     this.enter(vcpu, nmi, -1)
     return true
   }
@@ -258,6 +273,7 @@ export class Hypervisor implements Platform {
     record.setU64('kernelSp', entry.rsp)
     record.setF64('kernelRoot', -1)
     record.setF64('userRoot', -1)
+    record.setF64('runstateEntry', this.host.now())
     record.setF64('timer', Number.POSITIVE_INFINITY)
     record.setF64('pollLimit', Number.POSITIVE_INFINITY)
     record.setF64('periodNs', 10_000_000)

@@ -28,7 +28,7 @@ export const field = {
   pollLimit: 0x1b0, //       f64  deadline of sched_op poll
   pollCount: 0x290, //       u32  ports sched_op poll waits for
   pollPorts: 0x294, //       128 × u16
-  pausedNs: 0x1b8, //        f64  guest time is host time less this
+  clockOffset: 0x1b8, //     f64  guest time is host time less this: what passed before the start and in pauses
   busyNs: 0x1c0, //          f64  time the vCPU has run
   control: 0x1c8, //         u32  atomic: Control, what the main thread wants
   emergencyBytes: 0x1cc, //  u32  what console_io has written so far, and a charge for each line
@@ -46,6 +46,13 @@ export const field = {
   domid: 0x5714, //          u32
   nmiPending: 0x5718, //     u32  1: an NMI is to be delivered
   nmiMasked: 0x571c, //      u32  1 from an NMI's delivery to the next iret
+  watchdogs: 0x5720, //      2 × f64 when the watchdogs bite, 0 not set
+  shutdownCode: 0x5730, //   u32  1 + reason that every shutdown of the domain gets, 0 none
+  vmAssist: 0x5734, //       u32  VmAssist bits
+  runstate: 0x57a0, //       u32  Runstate
+  runstateEntry: 0x57a8, //  f64
+  runstateTimes: 0x57b0, //  4 × f64, by state
+  virqPorts: 0x57d0, //      24 × u16: port of each VIRQ, 0 not bound
   copied: 0x5740, //         80 bytes: a record of the guest that spans two pages, for a moment
   grantMaps: 0x6000, //      512 × 32 bytes: grants mapped by the guest itself (hypercall/grant-maps.ts)
 } as const

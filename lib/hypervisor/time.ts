@@ -5,7 +5,7 @@
  */
 import type {Vcpu} from '../x86/vcpu.js'
 import type {EventChannels} from './event-channels.js'
-import type {MachineRecord} from './record.js'
+import {field, type MachineRecord} from './record.js'
 
 const virqTimer = 0
 /** Multiplier and shift of 1 GHz: ns = (ticks << 1) * 2^31 / 2^32. */
@@ -39,10 +39,22 @@ export function timeInfoBytes(): Uint8Array {
   return bytes
 }
 
+/** A signed 64-bit time as a number. */
+export function signedNumber(low: number, high: number): number {
+  return high * 2 ** 32 + low
+}
+
 /** When the next timer is due. */
 export function nextDeadline(record: MachineRecord): number {
   const period = record.f64('periodNs') > 0 ? record.f64('nextPeriod') : Number.POSITIVE_INFINITY
-  return Math.min(record.f64('timer'), period, record.f64('pollLimit'))
+  return Math.min(record.f64('timer'), period, record.f64('pollLimit'), watchdogDue(record))
+}
+
+/** When the first watchdog bites. */
+export function watchdogDue(record: MachineRecord): number {
+  const first = record.memory.view.getFloat64(field.watchdogs, true)
+  const second = record.memory.view.getFloat64(field.watchdogs + 8, true)
+  return Math.min(first === 0 ? Number.POSITIVE_INFINITY : first, second === 0 ? Number.POSITIVE_INFINITY : second)
 }
 
 /** Raises VIRQ_TIMER for every timer that is due. */

@@ -14,6 +14,7 @@ import {Segment, state} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
 import type {Descriptors} from './descriptors.js'
 import {peek} from './guest-words.js'
+import {VmAssist} from './hypercall/vm-assist.js'
 import {field} from './record.js'
 
 const flatKernelCs = 0xe033
@@ -66,7 +67,8 @@ export function bounce(
   if (fromUser) toggleMode(vcpu)
   const flagsAt = (vcpu.base + state.rflags) >> 2
   const allFlags = uint32[flagsAt] | materialiseFlags(vcpu.memory, vcpu.base)
-  const shownFlags = ((allFlags & ~(Rflags.if | Rflags.iopl)) | (mask === 0 ? Rflags.if : 0)) >>> 0
+  const iopl = hasIopl(uint32) ? uint32[field.iopl >> 2] << ioplShift : 0
+  const shownFlags = ((allFlags & ~(Rflags.if | Rflags.iopl)) | iopl | (mask === 0 ? Rflags.if : 0)) >>> 0
 
   const size = errorCode < 0 ? 56 : 64
   const stack = fromUser ? field.kernelSp >> 2 : registers + Gpr.rsp * 2
@@ -106,6 +108,13 @@ export function bounce(
   uint32[flagsAt] &= ~(isCall ? clearedOnEntry | Rflags.df : clearedOnEntry)
   if (masks) bytes[info + 1] = 1
   return true
+}
+
+const ioplShift = 12
+
+/** The guest wants to see its I/O privilege level in RFLAGS. */
+function hasIopl(uint32: Uint32Array): boolean {
+  return (uint32[field.vmAssist >> 2] & VmAssist.architecturalIopl) !== 0
 }
 
 function shownCs(vcpu: Vcpu, entry: number, fromUser: boolean): number {
@@ -161,6 +170,7 @@ export function returnToGuest(vcpu: Vcpu, descriptors: Descriptors): Fault | str
   copy(uint32, frame + 14, registers + Gpr.rsp * 2)
   const restored = (flags & restorable & ~statusFlags) | Rflags.if | Rflags.fixed
   put(uint32, (vcpu.base + state.rflags) >> 2, restored, 0)
+  if (hasIopl(uint32)) uint32[field.iopl >> 2] = (flags & Rflags.iopl) >> ioplShift
   vcpu.setU32('flagKind', 0)
   put(uint32, (vcpu.base + state.flagA) >> 2, flags & statusFlags, 0)
   bytes[uint32[field.vcpuInfo >> 2] + 1] = (flags & Rflags.if) !== 0 ? 0 : 1

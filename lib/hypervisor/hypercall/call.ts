@@ -3,6 +3,7 @@
  * once, checked, acted on, and copied out; a bad guest pointer is -EFAULT, never a fault of the guest.
  */
 import type {LinearMemory} from '../../x86/memory.js'
+import {state} from '../../x86/state.js'
 import type {Vcpu} from '../../x86/vcpu.js'
 import type {EventChannels} from '../event-channels.js'
 import type {FreeFrames} from '../free-frames.js'
@@ -104,6 +105,11 @@ export const again = -85
 
 /** Entries a call works on before others get their turn. */
 export const entriesPerTurn = 2048
+
+/** Makes generated code return to the run loop. */
+export function lookAround({vcpu}: Context): void {
+  Atomics.store(vcpu.memory.int32, (vcpu.base + state.pending) >> 2, 1)
+}
 
 /** A copy of `length` bytes of guest memory as a view, or undefined. */
 export function copyIn(context: Context, address: bigint, length: number): DataView | undefined {

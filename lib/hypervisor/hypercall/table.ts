@@ -23,8 +23,10 @@ import {
   stackSwitch,
   updateDescriptor,
 } from './processor.js'
-import {schedOp, setTimerOp, vcpuOp} from './sched.js'
-import {physdevOp, vmAssist, xenVersion} from './version.js'
+import {schedOp, setTimerOp} from './sched.js'
+import {vcpuOp} from './vcpu.js'
+import {physdevOp, xenVersion} from './version.js'
+import {vmAssist} from './vm-assist.js'
 
 const refused: HypercallHandler = () => -Errno.perm
 

@@ -5,11 +5,14 @@
  */
 import {Errno} from '../../abi/xen.js'
 import {type Arguments, type Context, copyIn, copyOut, fresh} from './call.js'
+import {VmAssist} from './vm-assist.js'
 
 const version = (4 << 16) | 17
 const extraVersion = '.0-gastwirt'
-/** mmu_pt_update_preserve_ad, gnttab_map_avail_bits, pae_pgdir_above_4gb, not_direct_mapped. */
-const features = (1 << 5) | (1 << 7) | (1 << 4) | (1 << 16)
+/** mmu_pt_update_preserve_ad, gnttab_map_avail_bits, not_direct_mapped. */
+const features = (1 << 5) | (1 << 7) | (1 << 16)
+/** Once the guest has asked for it. */
+const paePgdirAbove4gb = 1 << 4
 
 function text(context: Context, address: bigint, value: string, length: number): number {
   const view = fresh(length)
@@ -39,7 +42,8 @@ export function xenVersion(context: Context, args: Arguments): number {
       const view = copyIn(context, address, 8)
       if (view === undefined) return -Errno.fault
       if (view.getUint32(0, true) !== 0) return -Errno.inval
-      view.setUint32(4, features, true)
+      const extended = (context.record.u32('vmAssist') & VmAssist.paeExtendedCr3) !== 0
+      view.setUint32(4, features | (extended ? paePgdirAbove4gb : 0), true)
       return copyOut(context, address, view) ? 0 : -Errno.fault
     }
     case 7:
@@ -71,11 +75,4 @@ export function physdevOp(context: Context, args: Arguments): number {
     default:
       return -Errno.nosys
   }
-}
-
-const assists = [0, 1, 2, 3, 4, 5, 32]
-
-export function vmAssist(_context: Context, args: Arguments): number {
-  if (args.low(0) > 1) return -Errno.nosys
-  return assists.includes(args.low(1)) ? 0 : -Errno.inval
 }

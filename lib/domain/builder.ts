@@ -11,10 +11,11 @@
  * Rule of use: RAM must be all zero on entry. The function is pure but for the memory it is given; nothing is kept.
  * Source: xen/include/public/xen.h (start_info, shared_info); tools/libs/guest xg_dom_x86.c.
  */
+
 import type {EventPort, Mfn, Pfn} from '../base/brand.js'
 import {bug, OperatorError} from '../base/errors.js'
 import {bytes, i32, struct, u8, u16, u32, u53, u64} from '../base/struct.js'
-import {fillHypercallPage} from './hypercall-page.js'
+import {fillHypercallPage} from '../hypervisor/hypercall-page.js'
 import type {KernelImage} from './kernel-image.js'
 import {type Layout, layOut, type PageRange, type TableSet} from './layout.js'
 

@@ -136,7 +136,7 @@ export class DomainProcess implements DomainService {
     const pages = layout.totalBytes / 65536
     const wasm = new WebAssembly.Memory({initial: pages, maximum: pages, shared: true})
     const memory = linearMemory(wasm)
-    createMachine(memory, layout, this.domid)
+    createMachine(memory, layout, {domid: this.domid, uuid: config.uuid})
     const addressOf = (mfn: Mfn) => layout.ramBase + mfn * 4096
     const built = buildDomain({
       memory: {bytes: memory.bytes, addressOf},

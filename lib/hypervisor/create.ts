@@ -16,9 +16,15 @@ export const consolePort = 2
 const tableFlags = 0x65 // present, user, accessed, dirty; read-only
 
 /** Prepares zeroed memory for a domain. */
-export function createMachine(memory: LinearMemory, layout: MachineLayout, domid: number): void {
+export function createMachine(
+  memory: LinearMemory,
+  layout: MachineLayout,
+  {domid, uuid}: {domid: number; uuid: string},
+): void {
   const record = new MachineRecord(memory)
   record.setU32('domid', domid)
+  for (const [index, byte] of (uuid.replaceAll('-', '').match(/../g) ?? []).entries())
+    memory.bytes[field.uuid + index] = Number.parseInt(byte, 16)
   record.setU32('grantFrameCount', 1)
   const {uint32} = memory
   const frame = (mfn: number) => layout.ramBase + mfn * 4096

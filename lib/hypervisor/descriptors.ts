@@ -80,11 +80,9 @@ export class Descriptors {
     if (index >= uint32[field.ldtEntries >> 2]) return false
     const low = uint32[field.ldtBase >> 2] + index * 8
     const high = uint32[(field.ldtBase >> 2) + 1] + (low >= 2 ** 32 ? 1 : 0)
-    const entry = this.tables.leafEntry(low >>> 0, high | 0)
-    if (entry < 0 || (uint32[entry >>> 2] & 1) === 0) return false
-    const frame = this.tables.address((uint32[entry >>> 2] >>> 12) + (uint32[(entry >>> 2) + 1] & 0xfffff) * 2 ** 20)
-    if (frame < 0) return false
-    const at = (frame + (low & 0xfff)) >>> 2
+    const host = this.tables.kernelAddress(low >>> 0, high | 0)
+    if (host < 0) return false
+    const at = host >>> 2
     const checked = checkedDescriptor(uint32[at], uint32[at + 1])
     return checked !== undefined && this.found(uint32[at], checked)
   }

@@ -175,11 +175,7 @@ export class Hypervisor implements Platform {
   }
 
   privileged(vcpu: Vcpu, instruction: PrivilegedInstruction): Outcome {
-    return emulate(vcpu, this.record, instruction, address => {
-      if (!this.tables.setRoot('kernelRoot', address / 4096)) return false
-      vcpu.flushTlb()
-      return true
-    })
+    return emulate(vcpu, this.record, this.tables, instruction)
   }
 
   cpuid(_vcpu: Vcpu, leaf: number, subleaf: number, forced: boolean): readonly [number, number, number, number] {

@@ -137,6 +137,16 @@ export class PageTables {
     return at < 0 ? -1 : at + ((low >>> 12) & 511) * 8
   }
 
+  /** Byte offset in linear memory of a byte in the kernel's address space, or -1. */
+  kernelAddress(low: number, high: number): number {
+    const entry = this.leafEntry(low, high)
+    if (entry < 0 || (this.memory.uint32[entry >>> 2] & present) === 0) return -1
+    const frame = this.address(
+      (this.memory.uint32[entry >>> 2] >>> 12) + (this.memory.uint32[(entry >>> 2) + 1] & 0xfffff) * 2 ** 20,
+    )
+    return frame < 0 ? -1 : frame + (low & 0xfff)
+  }
+
   /** True while the frame is in use as a level-1 table. */
   isLevel1(mfn: number): boolean {
     return this.types.typeOf(mfn) === FrameType.level1

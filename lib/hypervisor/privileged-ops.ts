@@ -7,7 +7,10 @@ import type {Outcome, PrivilegedInstruction} from '../x86/platform.js'
 import {Segment} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
 import {readDebug, writeDebug} from './debug-registers.js'
-import type {MachineRecord} from './record.js'
+import {fillHypercallPage} from './hypercall-page.js'
+import {accessPort} from './io-ports.js'
+import type {PageTables} from './page-tables.js'
+import {handlerAt, type MachineRecord} from './record.js'
 
 const generalProtection: Outcome = {vector: 13, errorCode: 0}
 const invalidOpcode: Outcome = {vector: 6}
@@ -30,35 +33,33 @@ const Msr = {
   nbCfg: 0xc001001f,
   hwcr: 0xc0010015,
   deCfg: 0xc0011029,
+  /** Xen's own, announced in CPUID: a frame written here becomes a hypercall page. */
+  hypercallPage: 0x40000000,
 } as const
 
 const isCanonical = (value: bigint) => BigInt.asUintN(64, BigInt.asIntN(48, value)) === value
 
-/** Emulates one instruction for the guest kernel; RIP moves on when it did. */
+/** Emulates one instruction; RIP moves on when it did. User mode may have ports, nothing else. */
 export function emulate(
   vcpu: Vcpu,
   record: MachineRecord,
+  tables: PageTables,
   instruction: PrivilegedInstruction,
-  setRoot: (machineAddress: number) => boolean,
 ): Outcome {
-  if (record.u32('kernelMode') === 0) return generalProtection
-  const outcome = perform(vcpu, record, instruction, setRoot)
+  const isPort = instruction.name === 'in' || instruction.name === 'out'
+  if (record.u32('kernelMode') === 0 && !isPort) return generalProtection
+  const outcome = perform(vcpu, record, tables, instruction)
   if (outcome === undefined) vcpu.rip = BigInt.asUintN(64, vcpu.rip + BigInt(instruction.length))
   return outcome
 }
 
-function perform(
-  vcpu: Vcpu,
-  record: MachineRecord,
-  instruction: PrivilegedInstruction,
-  setRoot: (machineAddress: number) => boolean,
-): Outcome {
+function perform(vcpu: Vcpu, record: MachineRecord, tables: PageTables, instruction: PrivilegedInstruction): Outcome {
   const register = instruction.register ?? 0
   switch (instruction.name) {
     case 'rdmsr':
       return readMsr(vcpu)
     case 'wrmsr':
-      return writeMsr(vcpu)
+      return writeMsr(vcpu, tables)
     case 'mov-from-cr': {
       const value = readControl(vcpu, record, instruction.special ?? 0)
       if (value === undefined) return generalProtection
@@ -66,7 +67,7 @@ function perform(
       return undefined
     }
     case 'mov-to-cr':
-      return writeControl(vcpu, record, instruction.special ?? 0, vcpu.gpr(register), setRoot)
+      return writeControl(vcpu, record, tables, instruction.special ?? 0, vcpu.gpr(register))
     case 'mov-from-dr':
       if ((instruction.special ?? 0) > 7) return invalidOpcode
       vcpu.setGpr(register, readDebug(vcpu.memory, instruction.special ?? 0))
@@ -82,15 +83,9 @@ function perform(
       return record.u32('iopl') > 0 ? undefined : generalProtection
     case 'wbinvd':
       return undefined
-    case 'in': {
-      // Ports without a device read as all ones.
-      const bits = (instruction.size ?? 1) * 8
-      const old = vcpu.gpr(0)
-      vcpu.setGpr(0, bits === 32 ? 0xffffffffn : (old & ~((1n << BigInt(bits)) - 1n)) | ((1n << BigInt(bits)) - 1n))
-      return undefined
-    }
+    case 'in':
     case 'out':
-      return undefined
+      return accessPort(vcpu, record, tables, instruction) ? undefined : generalProtection
     case 'xsetbv':
       return writeXcr0(vcpu)
     default:
@@ -113,13 +108,7 @@ function readControl(vcpu: Vcpu, record: MachineRecord, number: number): bigint 
   return undefined
 }
 
-function writeControl(
-  vcpu: Vcpu,
-  record: MachineRecord,
-  number: number,
-  value: bigint,
-  setRoot: (machineAddress: number) => boolean,
-): Outcome {
+function writeControl(vcpu: Vcpu, record: MachineRecord, tables: PageTables, number: number, value: bigint): Outcome {
   if (number === 0) {
     if ((value ^ vcpu.u64('cr0')) & ~8n) return generalProtection
     setTaskSwitched(vcpu, (value & 8n) !== 0n)
@@ -129,7 +118,11 @@ function writeControl(
     vcpu.memory.view.setBigUint64(record.u32('vcpuInfo') + 16, value, true)
     return undefined
   }
-  if (number === 3) return setRoot(Number(value & 0xffffffffff000n)) ? undefined : generalProtection
+  if (number === 3) {
+    if (!tables.setRoot('kernelRoot', Number((value & 0xffffffffff000n) >> 12n))) return generalProtection
+    vcpu.flushTlb()
+    return undefined
+  }
   if (number !== 4) return generalProtection
   record.setU32('guestCr4', Number(value & BigInt(guestCr4Bits)))
   vcpu.setU64('cr4', BigInt(fixedCr4 | record.u32('guestCr4')))
@@ -165,15 +158,18 @@ function readMsr(vcpu: Vcpu): Outcome {
     [Msr.nbCfg]: () => 0n,
     [Msr.hwcr]: () => 0n,
     [Msr.deCfg]: () => 2n,
+    [Msr.hypercallPage]: () => 0n,
   }
-  const value = values[vcpu.gprLow(1)]?.()
-  if (value === undefined) return generalProtection
+  const known = values[vcpu.gprLow(1)]?.()
+  // A kernel that cannot handle #GP yet is spared it.
+  if (known === undefined && handlerAt(vcpu.memory, 'traps', 13) >= 0) return generalProtection
+  const value = known ?? 0n
   vcpu.setGprLow(0, Number(value & 0xffffffffn))
   vcpu.setGprLow(2, Number(value >> 32n))
   return undefined
 }
 
-function writeMsr(vcpu: Vcpu): Outcome {
+function writeMsr(vcpu: Vcpu, tables: PageTables): Outcome {
   const value = (BigInt(vcpu.gprLow(2)) << 32n) | BigInt(vcpu.gprLow(0))
   switch (vcpu.gprLow(1)) {
     case Msr.fsBase:
@@ -189,6 +185,16 @@ function writeMsr(vcpu: Vcpu): Outcome {
     case Msr.miscEnable:
     case Msr.hwcr:
       return undefined
+    case Msr.hypercallPage: {
+      const mfn = Number(value >> 12n)
+      const page = tables.plainAddress(mfn)
+      if (page < 0 || (value & 0xfffn) !== 0n) return generalProtection
+      const stubs = new Uint8Array(4096)
+      fillHypercallPage(stubs)
+      vcpu.memory.bytes.set(stubs, page)
+      vcpu.codeWritten(mfn)
+      return undefined
+    }
     default:
       return generalProtection
   }

@@ -53,6 +53,10 @@ export const field = {
   runstateEntry: 0x57a8, //  f64
   runstateTimes: 0x57b0, //  4 × f64, by state
   virqPorts: 0x57d0, //      24 × u16: port of each VIRQ, 0 not bound
+  uuid: 0x5790, //           16 bytes
+  ioBitmap: 0x5800, //       u64  guest address of the I/O bitmap
+  ioBitmapPorts: 0x5808, //  u32  ports it covers
+  pciAddress: 0x580c, //     u32  what was written to port 0xcf8
   copied: 0x5740, //         80 bytes: a record of the guest that spans two pages, for a moment
   grantMaps: 0x6000, //      512 × 32 bytes: grants mapped by the guest itself (hypercall/grant-maps.ts)
 } as const

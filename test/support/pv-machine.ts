@@ -78,7 +78,7 @@ export function pvMachine(): PvMachine {
   const restart = () => {
     memory.bytes.fill(0, 0, layout.vcpuBase)
     memory.bytes.fill(0, layout.pins)
-    createMachine(memory, layout, domid)
+    createMachine(memory, layout, {domid, uuid: '00112233-4455-6677-8899-aabbccddeeff'})
     startClocks(memory, layout, 0)
     const entry = (frame: number, index: number, target: number, flags: number) =>
       memory.view.setBigUint64(host(frame) + index * 8, BigInt(target * 4096 + flags), true)

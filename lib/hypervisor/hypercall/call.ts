@@ -68,6 +68,9 @@ export class Arguments {
     this.words[index * 2] = value
     this.words[index * 2 + 1] = Math.floor(value / 2 ** 32)
   }
+  setU64(index: number, value: bigint): void {
+    this.quads[index] = value
+  }
   /** Moves a pointer on, over the edge of its low half too. */
   advance(index: number, bytes: number): void {
     const moved = this.words[index * 2] + bytes

@@ -9,8 +9,10 @@ import {Arguments, again, type Context, entriesPerTurn, type HypercallHandler} f
 import {consoleIo} from './console.js'
 import {eventChannelOp} from './events.js'
 import {grantTableOp} from './grants.js'
+import {eventChannelOpCompat, nmiOp, schedOpCompat} from './legacy.js'
 import {memoryOp} from './memory.js'
 import {mmuextOp, mmuUpdate, updateVaMapping} from './mmu.js'
+import {physdevOp} from './physdev.js'
 import {
   callbackOp,
   fpuTaskswitch,
@@ -25,7 +27,7 @@ import {
 } from './processor.js'
 import {schedOp, setTimerOp} from './sched.js'
 import {vcpuOp} from './vcpu.js'
-import {physdevOp, xenVersion} from './version.js'
+import {xenVersion} from './version.js'
 import {vmAssist} from './vm-assist.js'
 
 const refused: HypercallHandler = () => -Errno.perm
@@ -55,10 +57,15 @@ const handlers: readonly (HypercallHandler | undefined)[] = listed({
   [Hypercall.callbackOp]: callbackOp,
   [Hypercall.eventChannelOp]: eventChannelOp,
   [Hypercall.physdevOp]: physdevOp,
+  6: schedOpCompat,
   7: refused, // platform_op
+  16: eventChannelOpCompat,
   22: refused, // update_va_mapping_otherdomain
+  28: nmiOp,
   35: refused, // sysctl
   36: refused, // domctl
+  40: () => -Errno.opnotsupp, // xenpmu_op, with no virtual PMU
+  48: refused, // mca
 })
 
 function listed(byNumber: Readonly<Record<number, HypercallHandler>>): (HypercallHandler | undefined)[] {

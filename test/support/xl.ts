@@ -1,6 +1,6 @@
 /**
- * xl for tests. `xl(...)` runs the real program as a process in a host directory of its own, with fake domains; `xlInside` runs one
- * command inside this process with streams that keep what is written, for texts and exit statuses.
+ * xl for tests. `xl(...)` runs the real program as a process in a host directory of its own, with fake domains unless the host was made
+ * for `realXl`; `xlInside` runs one command inside this process with streams that keep what is written, for texts and exit statuses.
  */
 import {execFile, spawn} from 'node:child_process'
 import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
@@ -13,7 +13,10 @@ import type {World} from '../../lib/cli/report.js'
 import {HostDirectory} from '../../lib/control/host-directory.js'
 import {isAlive, signalProcess} from '../../lib/control/process-identity.js'
 
-const program = fileURLToPath(new URL('./xl-with-fake-domains.js', import.meta.url))
+const xlWithFakeDomains = fileURLToPath(new URL('./xl-with-fake-domains.js', import.meta.url))
+
+/** bin/xl of this checkout, whose domains are real. */
+export const realXl = fileURLToPath(new URL('../../../bin/xl', import.meta.url))
 
 /** What a command said and how it ended. */
 export interface Outcome {
@@ -29,7 +32,8 @@ export class TestHost {
   readonly directory = new HostDirectory(this.path)
   readonly environment: NodeJS.ProcessEnv = {...process.env, GASTWIRT_HOST: this.path, NO_COLOR: '1'}
 
-  constructor() {
+  /** `program` is the xl of this host. */
+  constructor(private readonly program = xlWithFakeDomains) {
     writeFileSync(join(this.folder, 'kernel'), 'not looked into')
   }
 
@@ -52,7 +56,7 @@ export class TestHost {
     return new Promise(resolve => {
       const child = execFile(
         process.execPath,
-        [program, ...words],
+        [this.program, ...words],
         {env: this.environment, maxBuffer: 64 << 20},
         (_error, stdout, stderr) => resolve({status: child.exitCode, stdout, stderr}),
       )
@@ -63,7 +67,7 @@ export class TestHost {
 
   /** Starts xl and leaves it running. */
   spawn(words: string[], stdin: 'pipe' | 'ignore' = 'pipe'): ReturnType<typeof spawn> {
-    return spawn(process.execPath, [program, ...words], {env: this.environment, stdio: [stdin, 'pipe', 'pipe']})
+    return spawn(process.execPath, [this.program, ...words], {env: this.environment, stdio: [stdin, 'pipe', 'pipe']})
   }
 
   /** Ends all domains and removes the folder. */

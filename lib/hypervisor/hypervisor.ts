@@ -6,9 +6,10 @@
  */
 import {Hypercall} from '../abi/xen.js'
 import {bug} from '../base/errors.js'
+import {materialiseFlags} from '../x86/flags.js'
 import type {LinearMemory} from '../x86/memory.js'
 import type {Fault, Outcome, Platform, PrivilegedInstruction} from '../x86/platform.js'
-import {Rflags} from '../x86/registers.js'
+import {Gpr, Rflags} from '../x86/registers.js'
 import {Segment, state} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
 import {resetDebug} from './debug-registers.js'
@@ -24,7 +25,7 @@ import {PageTables} from './page-tables.js'
 import {emulate, guestCpuid} from './privileged-ops.js'
 import {field, handlerAt, handlerFlags, MachineRecord} from './record.js'
 import {enterRunstate, Runstate} from './runstate.js'
-import {endPoll, fireTimers, nextDeadline, refreshTimeArea, watchdogDue} from './time.js'
+import {endPoll, fireTimers, nextDeadline, refreshTimeArea} from './time.js'
 import {bounce, Entry, returnToGuest} from './traps.js'
 
 /** Callback types. Source: public/callback.h. */
@@ -94,10 +95,10 @@ export class Hypervisor implements Platform {
   }
 
   isStopped(): boolean {
-    return this.record.u32('stopped') !== 0
+    return this.memory.uint32[field.stopped >> 2] !== 0
   }
   isBlocked(): boolean {
-    return this.record.u32('blocked') !== 0
+    return this.memory.uint32[field.blocked >> 2] !== 0
   }
 
   private descriptorsOf(vcpu: Vcpu): Descriptors {
@@ -118,25 +119,37 @@ export class Hypervisor implements Platform {
     }
     const number = vcpu.gprLow(0)
     if (number === Hypercall.iret) {
-      this.record.setU32('nmiMasked', 0)
+      memory.uint32[field.nmiMasked >> 2] = 0
       const result = returnToGuest(vcpu, this.descriptorsOf(vcpu))
       if (typeof result === 'string') this.crash(vcpu, result)
       else if (result !== undefined) this.exception(vcpu, result)
-      this.deliverPending(vcpu)
+      // Timers are the run loop's: it looks at the clock often enough.
+      this.deliverEvents(vcpu)
       return undefined
     }
-    const {rip} = vcpu
     const result = hypercall(this.contextOf(vcpu), number, this.args.fromRegisters(vcpu))
     if (result === again) {
       this.args.toRegisters(vcpu)
-      vcpu.rip = BigInt.asUintN(64, rip - syscallBytes)
-    } else {
-      vcpu.setGpr(0, BigInt.asUintN(64, BigInt(result)))
-      vcpu.setGpr(1, rip)
-      vcpu.setGpr(11, vcpu.rflags)
-    }
+      vcpu.rip = BigInt.asUintN(64, vcpu.rip - syscallBytes)
+    } else this.answer(vcpu, result)
     this.deliverPending(vcpu)
     return undefined
+  }
+
+  /** Registers after a hypercall: the answer, and what SYSRET leaves. */
+  private answer(vcpu: Vcpu, result: number | bigint): void {
+    const {uint32} = this.memory
+    const registers = vcpu.base >> 2
+    if (typeof result === 'bigint') vcpu.setGpr(Gpr.rax, result)
+    else {
+      uint32[registers + Gpr.rax * 2] = result
+      uint32[registers + Gpr.rax * 2 + 1] = Math.floor(result / 2 ** 32)
+    }
+    const rip = (vcpu.base + state.rip) >> 2
+    uint32[registers + Gpr.rcx * 2] = uint32[rip]
+    uint32[registers + Gpr.rcx * 2 + 1] = uint32[rip + 1]
+    const flags = uint32[(vcpu.base + state.rflags) >> 2] | materialiseFlags(this.memory, vcpu.base)
+    vcpu.setGprLow(Gpr.r11, flags)
   }
 
   sysenter(vcpu: Vcpu): Outcome {
@@ -208,27 +221,31 @@ export class Hypervisor implements Platform {
 
   deliverPending(vcpu: Vcpu): void {
     const {record, events} = this
-    const now = this.host.now()
-    fireTimers(record, events, now)
-    if (watchdogDue(record) <= now) this.shutDown(vcpu, Shutdown.watchdog)
+    const {uint32} = this.memory
+    if (fireTimers(record, events, this.host.now())) this.shutDown(vcpu, Shutdown.watchdog)
     // A polled port wakes its vCPU even while events are masked.
-    if (record.u32('pollCount') > 0 && events.polledPortIsPending()) endPoll(record)
-    if (this.isStopped()) return
-    if (record.u32('blocked') === 0) this.resume(vcpu, now)
-    if (record.u32('nmiPending') !== 0 && this.deliverNmi(vcpu)) return
-    if (!events.deliverable()) return
+    if (uint32[field.pollCount >> 2] > 0 && events.polledPortIsPending()) endPoll(record)
+    if (uint32[field.blocked >> 2] === 0) this.resume(vcpu)
+    this.deliverEvents(vcpu)
+  }
+
+  /** Enters the NMI or the event handler, if there is reason to. */
+  private deliverEvents(vcpu: Vcpu): void {
+    const {uint32} = this.memory
+    if (uint32[field.stopped >> 2] !== 0) return
+    if (uint32[field.nmiPending >> 2] !== 0 && this.deliverNmi(vcpu)) return
+    if (!this.events.deliverable()) return
     const handler = handlerAt(this.memory, 'callbacks', Callback.event)
     if (handler < 0) return
-    this.resume(vcpu, now)
+    this.resume(vcpu)
     if (!bounce(vcpu, handler, true)) this.crash(vcpu, 'bad kernel stack at an event')
   }
 
   /** The vCPU runs again, if it slept. */
-  private resume(vcpu: Vcpu, now: number): void {
-    const {record} = this
-    if (record.u32('runstate') === Runstate.running) return
-    endPoll(record)
-    enterRunstate(vcpu, record, Runstate.running, now)
+  private resume(vcpu: Vcpu): void {
+    if (this.memory.uint32[field.runstate >> 2] === Runstate.running) return
+    endPoll(this.record)
+    enterRunstate(vcpu, this.record, Runstate.running, this.host.now())
   }
 
   /** Enters the NMI handler, if there is one and none is at work. */
@@ -238,7 +255,7 @@ export class Hypervisor implements Platform {
     if (handler < 0 || record.u32('nmiMasked') !== 0) return false
     record.setU32('nmiPending', 0)
     record.setU32('nmiMasked', 1)
-    this.resume(vcpu, this.host.now())
+    this.resume(vcpu)
     this.enter(vcpu, nmi, -1)
     return true
   }

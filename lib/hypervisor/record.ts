@@ -66,9 +66,16 @@ export const grantMapCount = 512
 
 export type FieldName = keyof typeof field
 
-/** Access by name. */
+const recordBytes = 0x10000
+
+/** Access by name; paths that are taken often use the offsets themselves. */
 export class MachineRecord {
-  constructor(readonly memory: LinearMemory) {}
+  /** The f64 fields, by byte offset / 8. */
+  readonly floats: Float64Array
+
+  constructor(readonly memory: LinearMemory) {
+    this.floats = new Float64Array(memory.wasm.buffer, 0, recordBytes / 8)
+  }
 
   u32(name: FieldName): number {
     return this.memory.uint32[field[name] >> 2]
@@ -83,10 +90,10 @@ export class MachineRecord {
     this.memory.uint64[field[name] >> 3] = value
   }
   f64(name: FieldName): number {
-    return this.memory.view.getFloat64(field[name], true)
+    return this.floats[field[name] >> 3]
   }
   setF64(name: FieldName, value: number): void {
-    this.memory.view.setFloat64(field[name], value, true)
+    this.floats[field[name] >> 3] = value
   }
 }
 

@@ -45,34 +45,32 @@ export function signedNumber(low: number, high: number): number {
 }
 
 /** When the next timer is due. */
-export function nextDeadline(record: MachineRecord): number {
-  const period = record.f64('periodNs') > 0 ? record.f64('nextPeriod') : Number.POSITIVE_INFINITY
-  return Math.min(record.f64('timer'), period, record.f64('pollLimit'), watchdogDue(record))
+export function nextDeadline({floats}: MachineRecord): number {
+  const period = floats[field.periodNs >> 3] > 0 ? floats[field.nextPeriod >> 3] : Number.POSITIVE_INFINITY
+  const first = floats[field.watchdogs >> 3]
+  const second = floats[(field.watchdogs >> 3) + 1]
+  const watchdog = Math.min(first || Number.POSITIVE_INFINITY, second || Number.POSITIVE_INFINITY)
+  return Math.min(floats[field.timer >> 3], period, floats[field.pollLimit >> 3], watchdog)
 }
 
-/** When the first watchdog bites. */
-export function watchdogDue(record: MachineRecord): number {
-  const first = record.memory.view.getFloat64(field.watchdogs, true)
-  const second = record.memory.view.getFloat64(field.watchdogs + 8, true)
-  return Math.min(first === 0 ? Number.POSITIVE_INFINITY : first, second === 0 ? Number.POSITIVE_INFINITY : second)
-}
-
-/** Raises VIRQ_TIMER for every timer that is due. */
-export function fireTimers(record: MachineRecord, events: EventChannels, now: number): void {
+/** Raises VIRQ_TIMER for every timer that is due. True: a watchdog bites. */
+export function fireTimers(record: MachineRecord, events: EventChannels, now: number): boolean {
+  if (nextDeadline(record) > now) return false
+  const {floats} = record
   let due = false
-  if (record.f64('timer') <= now) {
-    record.setF64('timer', Number.POSITIVE_INFINITY)
+  if (floats[field.timer >> 3] <= now) {
+    floats[field.timer >> 3] = Number.POSITIVE_INFINITY
     due = true
   }
-  const period = record.f64('periodNs')
-  if (period > 0 && record.f64('nextPeriod') <= now) {
-    record.setF64('nextPeriod', now + period)
+  if (floats[field.periodNs >> 3] > 0 && floats[field.nextPeriod >> 3] <= now) {
+    floats[field.nextPeriod >> 3] = now + floats[field.periodNs >> 3]
     due = true
   }
-  if (record.f64('pollLimit') <= now) endPoll(record)
-  if (!due) return
-  const port = events.portOfVirq(virqTimer)
+  if (floats[field.pollLimit >> 3] <= now) endPoll(record)
+  const port = due ? events.portOfVirq(virqTimer) : 0
   if (port !== 0) events.raise(port)
+  const [first, second] = floats.subarray(field.watchdogs >> 3)
+  return (first !== 0 && first <= now) || (second !== 0 && second <= now)
 }
 
 /** sched_op poll is over. */

@@ -43,7 +43,7 @@ export function toggleMode(vcpu: Vcpu): void {
     uint32[active + half] = uint32[inactive + half]
     uint32[inactive + half] = value
   }
-  vcpu.setMmuMode(isKernel ? 0 : 1)
+  uint32[(vcpu.base + state.mmuMode) >> 2] = isKernel ? 0 : 1
 }
 
 /**
@@ -171,7 +171,7 @@ export function returnToGuest(vcpu: Vcpu, descriptors: Descriptors): Fault | str
   const restored = (flags & restorable & ~statusFlags) | Rflags.if | Rflags.fixed
   put(uint32, (vcpu.base + state.rflags) >> 2, restored, 0)
   if (hasIopl(uint32)) uint32[field.iopl >> 2] = (flags & Rflags.iopl) >> ioplShift
-  vcpu.setU32('flagKind', 0)
+  uint32[(vcpu.base + state.flagKind) >> 2] = 0
   put(uint32, (vcpu.base + state.flagA) >> 2, flags & statusFlags, 0)
   bytes[uint32[field.vcpuInfo >> 2] + 1] = (flags & Rflags.if) !== 0 ? 0 : 1
   const fault = descriptors.loadReturn(cs | 3, ss | 3)
@@ -183,7 +183,7 @@ const noRoot = 0xffffffff
 /** #GP(0) for an instruction pointer that cannot be; outside 64-bit code the upper halves go. */
 function placeFault(vcpu: Vcpu, rip: number): Fault | undefined {
   const {uint32} = vcpu.memory
-  if (vcpu.u32('codeBits') === 64) {
+  if (uint32[(vcpu.base + state.codeBits) >> 2] === 64) {
     const top = (uint32[rip + 1] | 0) >> 15
     return top === 0 || top === -1 ? undefined : {vector: 13, errorCode: 0}
   }

@@ -5,6 +5,7 @@
  */
 import {Errno, Hypercall} from '../../abi/xen.js'
 import {peek, poke64} from '../guest-words.js'
+import {field} from '../record.js'
 import {Arguments, again, type Context, entriesPerTurn, type HypercallHandler} from './call.js'
 import {consoleIo} from './console.js'
 import {eventChannelOp} from './events.js'
@@ -85,9 +86,8 @@ const inner = new Arguments()
 
 /** Each entry's result is written into it; the call itself fails only on a bad pointer. */
 function multicall(context: Context, args: Arguments): number {
-  const {record} = context
   const {memory} = context.vcpu
-  for (let done = 0; args.low(1) !== 0 && record.u32('stopped') === 0; done++) {
+  for (let done = 0; args.low(1) !== 0 && memory.uint32[field.stopped >> 2] === 0; done++) {
     if (done === entriesPerTurn) return again
     const low = args.low(0)
     const high = args.high(0)

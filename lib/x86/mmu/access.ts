@@ -33,10 +33,11 @@ export class GuestAccess {
   /** Walks for one page; returns 0 and fills `walked`, or the error code (bit 31 set). */
   private translate(low: number, high: number, access: 'read' | 'write' | 'fetch'): number {
     const {vcpu, context} = this
-    const mode = vcpu.u32('mmuMode')
+    const {uint32} = vcpu.memory
+    const mode = uint32[(vcpu.base + state.mmuMode) >>> 2]
     context.root = vcpu.root(mode)
     context.user = mode === 1
-    context.writeProtect = (vcpu.u32('cr0') & 0x10000) !== 0
+    context.writeProtect = (uint32[(vcpu.base + state.cr0) >>> 2] & 0x10000) !== 0
     return walk(vcpu.memory, context, low, high, access)
   }
 

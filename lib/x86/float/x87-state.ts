@@ -54,21 +54,24 @@ export function initialise(view: DataView, base: number): void {
   setPointers(view, base, 0, nowhere, nowhere)
 }
 
-/** Where an instruction or its operand is: offset and selector. */
+/** Where an instruction or its operand is: the halves of its offset, and its selector. */
 export interface FarPointer {
-  readonly offset: bigint
+  readonly low: number
+  readonly high: number
   readonly selector: number
 }
 
-const nowhere: FarPointer = {offset: 0n, selector: 0}
+const nowhere: FarPointer = {low: 0, high: 0, selector: 0}
 
 /** Opcode and place of the last x87 instruction that was not a control instruction; `data` is absent when it had no memory operand. */
 export function setPointers(view: DataView, base: number, opcode: number, code: FarPointer, data?: FarPointer): void {
   view.setUint16(base + offset.opcode, opcode & 0x7ff, true)
-  view.setBigUint64(base + offset.instructionPointer, code.offset, true)
+  view.setUint32(base + offset.instructionPointer, code.low, true)
+  view.setUint32(base + offset.instructionPointer + 4, code.high, true)
   view.setUint16(base + offset.codeSelector, code.selector, true)
   if (data === undefined) return
-  view.setBigUint64(base + offset.dataPointer, data.offset, true)
+  view.setUint32(base + offset.dataPointer, data.low, true)
+  view.setUint32(base + offset.dataPointer + 4, data.high, true)
   view.setUint16(base + offset.dataSelector, data.selector, true)
 }
 
@@ -149,7 +152,8 @@ export function loadEnvironment(view: DataView, base: number, from: number, narr
   setControlAndStatus(view, base, view.getUint16(from, true), view.getUint16(from + step, true))
   setFullTags(view, base, view.getUint16(from + step * 2, true))
   const pointer = (at: number): FarPointer => ({
-    offset: BigInt(narrow ? view.getUint16(at, true) : view.getUint32(at, true)),
+    low: narrow ? view.getUint16(at, true) : view.getUint32(at, true),
+    high: 0,
     selector: view.getUint16(at + step, true),
   })
   const opcode = narrow ? 0 : view.getUint16(from + 18, true)
@@ -225,10 +229,11 @@ export function storeLegacyImage(view: DataView, base: number, to: number, wide:
 export function loadLegacyImage(view: DataView, base: number, from: number, wide: boolean): void {
   setControlAndStatus(view, base, view.getUint16(from, true), view.getUint16(from + 2, true))
   view.setUint8(base + offset.tags, view.getUint8(from + 4))
-  const pointer = (at: number): FarPointer =>
-    wide
-      ? {offset: view.getBigUint64(at, true), selector: 0}
-      : {offset: BigInt(view.getUint32(at, true)), selector: view.getUint16(at + 4, true)}
+  const pointer = (at: number): FarPointer => ({
+    low: view.getUint32(at, true),
+    high: wide ? view.getUint32(at + 4, true) : 0,
+    selector: wide ? 0 : view.getUint16(at + 4, true),
+  })
   setPointers(view, base, view.getUint16(from + 6, true), pointer(from + 8), pointer(from + 16))
   for (let i = 0; i < 8; i++) copyTen(view, from + 32 + i * 16, stackAddress(view, base, i))
 }

@@ -6,14 +6,13 @@
 
 import {record} from '../decode/record.js'
 import {materialiseFlags} from '../flags.js'
-import {enterMmx, type FarPointer, initialise, leaveMmx, loadLegacyImage, storeLegacyImage} from '../float/x87-state.js'
+import {enterMmx, initialise, leaveMmx, loadLegacyImage, storeLegacyImage} from '../float/x87-state.js'
 import {Outcome, operandSize, X87Unit} from '../float/x87-unit.js'
 import {Segment, state} from '../state.js'
 import type {Vcpu} from '../vcpu.js'
 import {
   exit,
   hasPrefix,
-  isMemory,
   linearAddress,
   load,
   modrm,
@@ -21,11 +20,10 @@ import {
   opcode,
   operandBits,
   raise,
-  readableAt,
   type SlowPath,
-  segmentBase,
   store,
 } from './operand.js'
+import {canWrite, fetchBytes, locate, type Place, putBytes} from './place.js'
 
 const units = new WeakMap<Vcpu, X87Unit>()
 
@@ -40,30 +38,6 @@ function unitOf(vcpu: Vcpu): X87Unit {
 
 const imageOf = (vcpu: Vcpu): number => vcpu.base + state.image
 
-/** Copies guest memory into the image buffer; false with a fault in state. */
-function fetchImage(vcpu: Vcpu, linear: bigint, bytes: number, at = imageOf(vcpu)): boolean {
-  for (let done = 0; done < bytes; ) {
-    const part = Math.min(16, bytes - done)
-    const from = readableAt(vcpu, BigInt.asUintN(64, linear + BigInt(done)), part)
-    if (from === 0) return false
-    vcpu.memory.bytes.copyWithin(at + done, from, from + part)
-    done += part
-  }
-  return true
-}
-
-/** Copies the image buffer to guest memory; false with a fault in state. */
-function putImage(vcpu: Vcpu, linear: bigint, bytes: number, at = imageOf(vcpu)): boolean {
-  for (let done = 0; done < bytes; ) {
-    const part = Math.min(16, bytes - done)
-    const to = BigInt.asUintN(64, linear + BigInt(done))
-    vcpu.memory.bytes.copyWithin(vcpu.base + state.scratch, at + done, at + done + part)
-    if (vcpu.access.write(Number(to & 0xffffffffn) | 0, Number(BigInt.asIntN(32, to >> 32n)), part)) return false
-    done += part
-  }
-  return true
-}
-
 /** FCMOVcc and FCOMI read or write EFLAGS through the operand buffer. */
 const isFlagMove = (code: number, second: number) =>
   second >= 0xc0 &&
@@ -77,10 +51,12 @@ function x87(vcpu: Vcpu, at: number): number {
   const {bytes, direction} = operandSize(code, second, narrow)
   const image = imageOf(vcpu)
   const {view} = vcpu.memory
-  const linear = isMemory(vcpu, at) ? linearAddress(vcpu, at) : 0n
-  if (direction === 'load' && !fetchImage(vcpu, linear, bytes)) return exit
-  // A store must be able to fault before the unit changes its state.
-  if (direction === 'store' && !canWrite(vcpu, linear, bytes)) return exit
+  const place = second < 0xc0 ? locate(vcpu, at) : undefined
+  if (place !== undefined) {
+    if (direction === 'load' && !fetchBytes(vcpu, place, bytes, image)) return exit
+    // A store must be able to fault before the unit changes its state.
+    if (direction === 'store' && !canWrite(vcpu, place, bytes)) return exit
+  }
   const flagMove = isFlagMove(code, second)
   if (flagMove) view.setUint32(image, materialiseFlags(vcpu.memory, vcpu.base), true)
   const isStatusToAx = code === 0xdf && second === 0xe0
@@ -88,33 +64,25 @@ function x87(vcpu: Vcpu, at: number): number {
   const outcome = unit.execute(code, second, image, narrow)
   if (outcome === Outcome.invalidOpcode) return raise(vcpu, 6)
   if (outcome === Outcome.mathFault) return raise(vcpu, 16)
-  unit.note(code, second, {offset: vcpu.rip, selector: vcpu.selector(Segment.cs)}, operandPointer(vcpu, at, linear))
+  noteInstruction(vcpu, at, unit, place)
   if (flagMove && code !== 0xda && second >= 0xe8) {
     const flags = BigInt(view.getUint32(image, true) & 0x8d5)
     vcpu.rflags = (vcpu.rflags & ~0x8d5n) | flags
   }
   if (isStatusToAx) view.setUint16(vcpu.base, view.getUint16(image, true), true)
-  if (direction === 'store' && outcome === Outcome.done && !putImage(vcpu, linear, bytes)) return exit
+  if (place !== undefined && direction === 'store' && outcome === Outcome.done)
+    return putBytes(vcpu, place, bytes, image) ? next : exit
   return next
 }
 
-/** Offset and selector of the memory operand. */
-function operandPointer(vcpu: Vcpu, at: number, linear: bigint): FarPointer | undefined {
-  if (!isMemory(vcpu, at)) return undefined
-  const offset = BigInt.asUintN(vcpu.u32('codeBits') === 64 ? 64 : 32, linear - segmentBase(vcpu, at))
-  return {offset, selector: vcpu.selector(vcpu.memory.bytes[at + record.segment])}
-}
-
-/** Faults now if a store of `bytes` bytes would. */
-function canWrite(vcpu: Vcpu, linear: bigint, bytes: number): boolean {
-  const last = BigInt.asUintN(64, linear + BigInt(bytes - 1))
-  // An operand that crosses faults at its second page; an environment image is probed at its last byte.
-  const second = bytes > 16 ? last : last & ~0xfffn
-  for (const at of [linear, last >> 12n === linear >> 12n ? linear : second]) {
-    const low = Number(at & 0xffffffffn) | 0
-    if (vcpu.access.modify(low, Number(BigInt.asIntN(32, at >> 32n)), 1) === 0) return false
-  }
-  return true
+/** Where instruction and operand are, for the images that show it. */
+function noteInstruction(vcpu: Vcpu, at: number, unit: X87Unit, place: Place | undefined): void {
+  const {uint32, bytes} = vcpu.memory
+  const rip = (vcpu.base + state.rip) >>> 2
+  const code = {low: uint32[rip], high: uint32[rip + 1], selector: vcpu.selector(Segment.cs)}
+  if (place === undefined) return unit.note(opcode(vcpu, at), modrm(vcpu, at), code)
+  const selector = vcpu.selector(bytes[at + record.segment])
+  unit.note(opcode(vcpu, at), modrm(vcpu, at), code, {low: place.offsetLow, high: place.offsetHigh, selector})
 }
 
 function fwait(vcpu: Vcpu): number {
@@ -150,17 +118,17 @@ function restoreLegacy(vcpu: Vcpu, at: number, x87Part: boolean, ssePart: boolea
 }
 
 function fxsave(vcpu: Vcpu, at: number): number {
-  const linear = linearAddress(vcpu, at)
-  if ((linear & 15n) !== 0n) return raise(vcpu, 13, 0)
+  const place = locate(vcpu, at)
+  if ((place.low & 15) !== 0) return raise(vcpu, 13, 0)
   // Bytes 416 to 511 belong to software: what was there stays.
   saveLegacy(vcpu, at, true, true)
-  return putImage(vcpu, linear, 160 + vectorBytes(vcpu)) ? next : exit
+  return putBytes(vcpu, place, 160 + vectorBytes(vcpu), imageOf(vcpu)) ? next : exit
 }
 
 function fxrstor(vcpu: Vcpu, at: number): number {
-  const linear = linearAddress(vcpu, at)
-  if ((linear & 15n) !== 0n) return raise(vcpu, 13, 0)
-  if (!fetchImage(vcpu, linear, 416)) return exit
+  const place = locate(vcpu, at)
+  if ((place.low & 15) !== 0) return raise(vcpu, 13, 0)
+  if (!fetchBytes(vcpu, place, 416, imageOf(vcpu))) return exit
   const mxcsr = vcpu.memory.view.getUint32(imageOf(vcpu) + 24, true)
   if (mxcsr & ~mxcsrMask) return raise(vcpu, 13, 0)
   restoreLegacy(vcpu, at, true, true)
@@ -171,10 +139,10 @@ function fxrstor(vcpu: Vcpu, at: number): number {
 /** XSAVE of x87 and SSE. Source: SDM vol. 1 13.7. */
 function xsave(vcpu: Vcpu, at: number): number {
   if ((vcpu.u32('cr4') & 0x40000) === 0) return raise(vcpu, 6)
-  const linear = linearAddress(vcpu, at)
-  if ((linear & 63n) !== 0n) return raise(vcpu, 13, 0)
+  const place = locate(vcpu, at)
+  if ((place.low & 63) !== 0) return raise(vcpu, 13, 0)
   const mask = vcpu.gprLow(0) & vcpu.u32('xcr0') & 3
-  if (!fetchImage(vcpu, linear, 576)) return exit
+  if (!fetchBytes(vcpu, place, 576, imageOf(vcpu))) return exit
   const {view} = vcpu.memory
   const image = imageOf(vcpu)
   const kept = mask & 2 ? undefined : view.getUint32(image + 24, true)
@@ -182,15 +150,17 @@ function xsave(vcpu: Vcpu, at: number): number {
   if (kept !== undefined) view.setUint32(image + 24, kept, true)
   view.setUint32(image + 512, (view.getUint32(image + 512, true) & ~mask) | mask, true)
   // Software's bytes 464 to 511 are not touched, the header only in XSTATE_BV.
-  return putImage(vcpu, linear, 160 + vectorBytes(vcpu)) && putImage(vcpu, linear + 512n, 8, image + 512) ? next : exit
+  if (!putBytes(vcpu, place, 160 + vectorBytes(vcpu), image)) return exit
+  // Aligned to 64 bytes: the header's offset carries nowhere.
+  return putBytes(vcpu, {...place, low: place.low + 512}, 8, image + 512) ? next : exit
 }
 
 /** XRSTOR, standard form. Source: SDM vol. 1 13.8. */
 function xrstor(vcpu: Vcpu, at: number): number {
   if ((vcpu.u32('cr4') & 0x40000) === 0) return raise(vcpu, 6)
-  const linear = linearAddress(vcpu, at)
-  if ((linear & 63n) !== 0n) return raise(vcpu, 13, 0)
-  if (!fetchImage(vcpu, linear, 576)) return exit
+  const place = locate(vcpu, at)
+  if ((place.low & 63) !== 0) return raise(vcpu, 13, 0)
+  if (!fetchBytes(vcpu, place, 576, imageOf(vcpu))) return exit
   const {view, bytes} = vcpu.memory
   const image = imageOf(vcpu)
   for (let offset = 520; offset < 576; offset += 8) {

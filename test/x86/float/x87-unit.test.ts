@@ -73,8 +73,8 @@ t.test('MMX aliases the registers', async t => {
 t.test('pointers of the last instruction', async t => {
   const view = new DataView(new ArrayBuffer(2048))
   const unit = new X87Unit(view, 0)
-  const code = {offset: 0xffff800012345678n, selector: 0x33}
-  const data = {offset: 0x7fff00001000n, selector: 0x2b}
+  const code = {low: 0x12345678, high: 0xffff8000, selector: 0x33}
+  const data = {low: 0x1000, high: 0x7fff, selector: 0x2b}
   const run = (opcode: number, modrm: number) => {
     const outcome = unit.execute(opcode, modrm, 1024)
     unit.note(opcode, modrm, code, modrm < 0xc0 ? data : undefined)

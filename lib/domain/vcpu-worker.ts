@@ -108,10 +108,14 @@ function account(): void {
 
 while (!hypervisor.isStopped()) {
   if (obey()) break
+  // Also after a pause: what slept before it sleeps on.
+  if (hypervisor.isBlocked()) {
+    sleep()
+    continue
+  }
   busySinceMs = performance.now()
   vcpu.run()
   Atomics.store(memory.int32, pendingAt, 0)
   hypervisor.deliverPending(vcpu)
   account()
-  if (hypervisor.isBlocked()) sleep()
 }

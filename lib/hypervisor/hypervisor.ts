@@ -27,6 +27,7 @@ import {field, handlerAt, handlerFlags, MachineRecord} from './record.js'
 import {enterRunstate, Runstate} from './runstate.js'
 import {endPoll, fireTimers, nextDeadline, refreshTimeArea} from './time.js'
 import {bounce, Entry, returnToGuest} from './traps.js'
+import {WrittenFrames} from './written-frames.js'
 
 /** Callback types. Source: public/callback.h. */
 const Callback = {event: 0, failsafe: 1, syscall: 2, sysenter: 5, syscall32: 7} as const
@@ -44,6 +45,7 @@ export class Hypervisor implements Platform {
   readonly record: MachineRecord
   readonly events: EventChannels
   readonly tables: PageTables
+  private readonly written: WrittenFrames
   private readonly args = new Arguments()
   private context: Context | undefined
   private descriptors: Descriptors | undefined
@@ -55,6 +57,7 @@ export class Hypervisor implements Platform {
   ) {
     this.record = new MachineRecord(memory)
     this.events = new EventChannels(memory, layout)
+    this.written = new WrittenFrames(memory, layout)
     this.tables = new PageTables(memory, layout, this.record)
   }
 
@@ -222,6 +225,7 @@ export class Hypervisor implements Platform {
   deliverPending(vcpu: Vcpu): void {
     const {record, events} = this
     const {uint32} = this.memory
+    if (this.written.isAny) this.written.drain(mfn => vcpu.codeWritten(mfn))
     if (fireTimers(record, events, this.host.now())) this.shutDown(vcpu, Shutdown.watchdog)
     // A polled port wakes its vCPU even while events are masked.
     if (uint32[field.pollCount >> 2] > 0 && events.polledPortIsPending()) endPoll(record)

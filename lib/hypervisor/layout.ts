@@ -29,6 +29,8 @@ export interface MachineLayout {
   /** One 32-bit word per grant reference, and 16 bits per RAM frame: uses of grants (grant-table.ts). */
   readonly grantUses: number
   readonly grantFrameUses: number
+  /** One bit per RAM frame: a backend wrote to it. */
+  readonly writtenFrames: number
   readonly ramBase: number
   readonly sharedInfo: number
   readonly grantFrames: number
@@ -61,7 +63,8 @@ export function layoutFor(ramPages: number, vcpus: number): MachineLayout {
   const frameTypes = Math.ceil((pins + frames) / 4096) * 4096
   const grantUses = frameTypes + ramPages * 4
   const grantFrameUses = grantUses + maximumGrantFrames * grantsPerFrame * 4
-  const ramBase = Math.ceil((grantFrameUses + ramPages * 2) / 65536) * 65536
+  const writtenFrames = Math.ceil((grantFrameUses + ramPages * 2) / 4) * 4
+  const ramBase = Math.ceil((writtenFrames + Math.ceil(ramPages / 32) * 4) / 65536) * 65536
   const totalBytes = Math.ceil((ramBase + frames * 4096) / 65536) * 65536
   return {
     vcpus,
@@ -73,6 +76,7 @@ export function layoutFor(ramPages: number, vcpus: number): MachineLayout {
     frameTypes,
     grantUses,
     grantFrameUses,
+    writtenFrames,
     ramBase,
     sharedInfo,
     grantFrames,

@@ -38,7 +38,7 @@ export interface Scheduler {
 export interface GrantedPage {
   /** Byte offset of the page in the guest's memory. */
   readonly address: number
-  /** Ends the use; the guest gets its page back. To be called once. */
+  /** Ends the use; the guest gets its page back. To be called once, and before the guest is told that it has been written to. */
   end(): void
 }
 

@@ -114,6 +114,29 @@ t.test('a backend has what it was granted, and no more', async t => {
   t.equal(guest.flags(8), Grant.permit)
 })
 
+t.test('what a backend wrote is no code any more', async t => {
+  const guest = granter()
+  const backend = new Domain0Grants(guest.memory, guest.layout)
+  const dropped: number[] = []
+  guest.vcpu.codeWritten = mfn => void dropped.push(mfn)
+  for (const [ref, frame] of [
+    [8, 40],
+    [9, 41],
+    [10, 255],
+    [11, 31],
+  ]) {
+    guest.grant(ref, frame, Grant.permit, 0)
+    backend.use(ref as GrantRef, ref === 9 ? 'read' : 'write')?.end()
+  }
+  guest.hypervisor.deliverPending(guest.vcpu)
+  t.same(
+    dropped.toSorted((a, b) => a - b),
+    [31, 40, 255],
+  )
+  guest.hypervisor.deliverPending(guest.vcpu)
+  t.equal(dropped.length, 3, 'once')
+})
+
 t.test('while a backend may write a frame, it is no page table and not given back', async t => {
   const guest = granter()
   const backend = new Domain0Grants(guest.memory, guest.layout)

@@ -1,37 +1,60 @@
 /**
- * The work that a benchmarked guest does, as a shell script for the image's `gastwirt.run64=` word.
+ * What is measured inside the guest, as a shell script for BusyBox. The script prints a line before and after each piece of work, and
+ * the host's clock is read when such a line arrives: a guest's own clock is not trusted here.
  *
- * The guest prints a marker line before and after each workload and the host takes the time at which each one arrives, so that a
- * guest's idea of time plays no part. The file that the workloads read is 64 MiB in a tmpfs: BusyBox's own program file, again and
- * again. It is the same in every guest, and as a whole it is further apart than gzip looks back, so gzip has real work to do.
+ *   bench: sha256        work begins
+ *   bench: .             work ends
+ *   sum=<digits>         what the work came to; must be the same on every machine
+ *
+ * Rule of use: the script travels in the kernel command line in base64, where Xen leaves 1023 bytes for everything; keep it short.
  */
 
-/** Name, and the shell text that does it in the folder with the file `f`. */
-export const workloads = {
-  sha256: 'sha256sum f',
-  md5: 'md5sum f',
-  gzip: 'gzip -1 -c f >/dev/null',
-  shell: 'i=0;while [ $i -lt 200000 ];do i=$((i+1));done',
-  fork: 'i=0;while [ $i -lt 300 ];do /bin/true;i=$((i+1));done',
-} as const
-
-/** One of {@link workloads}. */
-export type Workload = keyof typeof workloads
-
-const makeFile = 'cd /dev/shm;(while cat /bin/busybox;do :;done)2>/dev/null|head -c 67108864 >f'
-const readsFile: ReadonlySet<Workload> = new Set(['sha256', 'md5', 'gzip'])
-
-/** The line that is printed before or after a workload. */
-export function marker(workload: Workload, moment: 'start' | 'end'): string {
-  return `bench: ${workload} ${moment}`
+/** A piece of work: its name in tables and what the shell is to run. `$f` is 64 MiB of programs in a tmpfs. */
+interface Workload {
+  readonly name: string
+  readonly shell: string
 }
 
-/** The kernel command line's word that makes a guest do these and power off. */
-export function wordFor(chosen: readonly Workload[]): string {
-  const script = [
-    'b(){ echo "bench: $*";}',
-    ...(chosen.some(name => readsFile.has(name)) ? [makeFile] : []),
-    ...chosen.flatMap(name => [`b ${name} start`, workloads[name], `b ${name} end`]),
-  ]
-  return `gastwirt.run64=${Buffer.from(script.join('\n')).toString('base64')}`
+const workloads: readonly Workload[] = [
+  {name: 'sha256', shell: 'sha256sum $f'},
+  {name: 'md5', shell: 'md5sum $f'},
+  {name: 'gzip', shell: 'gzip -1c $f|wc -c'},
+  {name: 'shell', shell: 'i=0;while [ $i -lt 200000 ];do i=$((i+1));done;echo $i'},
+  {name: 'fork', shell: 'i=0;while [ $i -lt 300 ];do /bin/true;i=$((i+1));done;echo $i'},
+]
+
+/** The names of all workloads, in the order they run. */
+export const workloadNames: readonly string[] = workloads.map(({name}) => name)
+
+/** What each is, for a reader of the table. */
+export const workloadTitles: Readonly<Record<string, string>> = {
+  sha256: 'sha256sum of 64 MiB',
+  md5: 'md5sum of 64 MiB',
+  gzip: 'gzip -1 of 64 MiB',
+  shell: '200,000 turns of a shell loop',
+  fork: '300 x fork, exec, wait',
+}
+
+const prepare = `f=/dev/shm/f;b=/bin/busybox
+for i in $(seq $((67108864/$(stat -c%s $b)+1)));do cat $b;done >$f
+truncate -s 64M $f
+`
+
+/** The script that does the named pieces of work. */
+export function guestScript(names: readonly string[]): string {
+  const chosen = workloads.filter(({name}) => names.includes(name))
+  const needsFile = chosen.some(({shell}) => shell.includes('$f'))
+  const lines = chosen.map(({name, shell}) => `echo bench: ${name};s=$(${shell});echo bench: .;echo sum=$s`)
+  return `${needsFile ? prepare : ''}${lines.join('\n')}\n`
+}
+
+/** One line of the guest's output, as far as it is ours. */
+export type Marker = {kind: 'begin'; name: string} | {kind: 'end'} | {kind: 'sum'; text: string}
+
+/** Reads a line of output; undefined when it is no marker. */
+export function markerOf(line: string): Marker | undefined {
+  const [, name] = /^bench: (\S+)$/.exec(line) ?? []
+  if (name !== undefined) return name === '.' ? {kind: 'end'} : {kind: 'begin', name}
+  const [, text] = /^sum=(.*)$/.exec(line) ?? []
+  return text === undefined ? undefined : {kind: 'sum', text}
 }

@@ -351,7 +351,8 @@ export class DomainProcess implements DomainService {
       ...(this.reason === undefined ? {} : {shutdownReason: this.reason}),
       dying: this.dying,
       cpuTimeNs,
-      currentMemoryKb: config.memoryKb,
+      // What the balloon gave back is not the guest's any more.
+      currentMemoryKb: config.memoryKb - (record?.u32('absentPages') ?? 0) * 4,
       maxMemoryKb: config.maxMemoryKb,
       vcpus: [{id: 0, state: this.paused ? 'paused' : blocked ? 'blocked' : 'running', cpuTimeNs}],
       uptimeMs: Date.now() - (guest?.startedMs ?? Date.now()),

@@ -37,6 +37,9 @@ const Msr = {
   hypercallPage: 0x40000000,
 } as const
 
+/** HWCR bit 24: the TSC counts with the P0 frequency, as the kernel expects of a processor of this family. */
+const tscCountsAtP0 = 1n << 24n
+
 const isCanonical = (value: bigint) => BigInt.asUintN(64, BigInt.asIntN(48, value)) === value
 
 /** Emulates one instruction; RIP moves on when it did. User mode may have ports, nothing else. */
@@ -156,7 +159,7 @@ function readMsr(vcpu: Vcpu): Outcome {
     [Msr.gsBase]: () => vcpu.segmentBase(Segment.gs),
     [Msr.kernelGsBase]: () => vcpu.u64('inactiveGsBase'),
     [Msr.nbCfg]: () => 0n,
-    [Msr.hwcr]: () => 0n,
+    [Msr.hwcr]: () => tscCountsAtP0,
     [Msr.deCfg]: () => 2n,
     [Msr.hypercallPage]: () => 0n,
   }

@@ -54,7 +54,8 @@ export function findRegion(start: number, decodeAt: DecodeAt, isEntry: (rip: num
   const seen = new Map<number, RegionInstruction>()
   const work = [start]
   while (work.length > 0 && starts.size <= maximumBlocks && seen.size < maximumInstructions) {
-    for (let rip = work.pop()!; !seen.has(rip); ) {
+    // Nearest first: what is far away is the least likely to belong to the loop.
+    for (let rip = work.shift()!; !seen.has(rip); ) {
       const found = decodeAt(rip)
       if (found === undefined) break
       const instruction: RegionInstruction = {...found, rip, flagsAfter: Flags.live}
@@ -66,6 +67,8 @@ export function findRegion(start: number, decodeAt: DecodeAt, isEntry: (rip: num
         continue
       }
       for (const target of targetsOf(instruction, next)) {
+        // A callee is part of the region only when something else leads there.
+        if (target.call) continue
         if (target.after) entries.add(target.rip)
         if (!starts.has(target.rip)) {
           starts.add(target.rip)
@@ -78,8 +81,8 @@ export function findRegion(start: number, decodeAt: DecodeAt, isEntry: (rip: num
   return assemble(starts, entries, seen, isEntry)
 }
 
-/** Direct successors of a block-ending instruction; `after` marks the return point of a call. */
-function targetsOf(instruction: RegionInstruction, next: number): {rip: number; after: boolean}[] {
+/** Direct successors of a block-ending instruction; `after` marks the return point of a call, `call` its callee. */
+function targetsOf(instruction: RegionInstruction, next: number): {rip: number; after: boolean; call?: boolean}[] {
   const {decoded, template} = instruction
   const last = template.ops.at(-1)
   const direct = decoded.operands[0]?.kind === 'immediate' && decoded.form.operands[0]?.startsWith('J')
@@ -90,7 +93,7 @@ function targetsOf(instruction: RegionInstruction, next: number): {rip: number; 
       {rip: target, after: false},
     ]
   if (last?.kind === 'jump') {
-    if (last.call) return [{rip: next, after: true}]
+    if (last.call) return [{rip: next, after: true}, ...(direct ? [{rip: target, after: false, call: true}] : [])]
     return direct && !last.return ? [{rip: target, after: false}] : []
   }
   // A slow path that usually goes on behind itself.

@@ -1,26 +1,29 @@
 /**
- * Region → one WebAssembly function `(entry) → status`. Blocks stand in address order behind a `br_table` on the entry number; a jump
- * forward is a plain branch, a jump backward goes through the loop at the top, which also counts the budget down so that no loop holds the
- * vCPU for ever.
+ * Region → one WebAssembly function `(entry) → status`. Blocks stand in address order, loops are loops (loops.ts); a row of blocks and loops is
+ * written as nested labels, so that a jump forward inside the row, or out of a loop, is a plain branch:
  *
  *   block $leave                      write registers back, return blockEnd
  *     block $fault                    the same and the fault site, return exit
- *       loop $top
- *         block $b(n-1) … block $b0
- *           br_table $b0 … $b(n-1) by `next`
- *         end … code of b0 … end … code of b1 …
+ *       block $item(n-1) … block $item0
+ *         br_table $item0 … $item(n-1) by `next`
+ *       end … item 0 … end … item 1: loop, its parts in the same way, end …
+ *
+ * `next` is 1 + the block to go to where a branch cannot reach it: at the entry, and for a jump into the middle of a loop, whose head looks at
+ * `next` again. Jumps back count the budget down, so that no loop holds the vCPU for ever.
  */
 import {Code} from '../../wasm/builder.js'
 import type {DecodedInstruction} from '../decode/instruction-record.js'
+import type {FlagKindName} from '../flags.js'
 import {Status} from '../interpret.js'
 import {withoutFlags} from '../ir/template.js'
 import type {CallHelper} from '../lower.js'
 import {state} from '../state.js'
+import {arrangeLoops, type Item} from './loops.js'
 import {type Exits, type Site, Translator} from './lower.js'
 import {Flags, type Region, type RegionBlock} from './region.js'
 
 /** Backward jumps before a region returns to the dispatcher. */
-const loopBudget = 2000
+const loopBudget = 10_000
 
 export interface TranslationContext {
   readonly callHelper: CallHelper
@@ -62,14 +65,19 @@ export function translate(region: Region, context: TranslationContext): Code {
   const site = code.local('i32')
   const {used, changed} = registerUse(region)
   const count = blocks.length
+  const next = 0
   let current = 0
 
-  /** Label depths from inside block `current`. */
-  const labelOf = (block: number) => block - current - 1
-  const top = () => count - 1 - current
-  const fault = () => top() + 1
-  const leave = () => top() + 2
+  /** Open labels, outermost first: 'leave', 'fault', an item's first block (a label in front of it), or -1 - header of a loop. */
+  const labels: (string | number)[] = []
+  const depthOf = (label: string | number) => labels.length - 1 - labels.lastIndexOf(label)
+  const setNext = (value: number) => {
+    code.i32Const(value)
+    code.localSet(next)
+  }
 
+  /** The flags that the jump to the next block leaves in locals. */
+  let inherited: FlagKindName | undefined
   let instruction: {decoded: DecodedInstruction; rip: number} | undefined
 
   const exits: Exits = {
@@ -80,10 +88,17 @@ export function translate(region: Region, context: TranslationContext): Code {
         code.localGet(cpu)
         code.i64Const(rip)
         code.memory('i64.store', state.rip)
-        return code.br(leave() + depth)
+        return code.br(depthOf('leave') + depth)
       }
-      if (!inherits(blocks, current, target) && blocks[target].flagsBefore === Flags.live) translator.flushFlags()
-      if (target > current) return code.br(labelOf(target) + depth)
+      if (inherits(blocks, current, target)) inherited = translator.flags
+      else if (blocks[target].flagsBefore === Flags.live) translator.flushFlags()
+      if (target > current) {
+        if (labels.includes(target)) return code.br(depthOf(target) + depth)
+        // Into a loop: its label, then the dispatch at its head.
+        setNext(target + 1)
+        const item = Math.max(...labels.filter(label => typeof label === 'number' && label < target).map(Number))
+        return code.br(depthOf(item) + depth)
+      }
       // Backward: count down, leave when used up.
       code.localGet(budget)
       code.i32Const(1)
@@ -95,17 +110,15 @@ export function translate(region: Region, context: TranslationContext): Code {
       code.localGet(cpu)
       code.i64Const(rip)
       code.memory('i64.store', state.rip)
-      code.br(leave() + depth + 1)
+      code.br(depthOf('leave') + depth + 1)
       code.end()
-      code.i32Const(target)
-      code.localSet(0)
-      code.br(top() + depth)
+      code.br(depthOf(-1 - target) + depth)
     },
-    leave: depth => code.br(leave() + depth),
+    leave: depth => code.br(depthOf('leave') + depth),
     fault(where, depth) {
       code.i32Const(context.addSite(where))
       code.localSet(site)
-      code.br(fault() + depth)
+      code.br(depthOf('fault') + depth)
     },
     recordAddress: () => context.recordAddress(instruction!.decoded, instruction!.rip),
     systemNumber: name => context.systemNumber(name),
@@ -119,31 +132,65 @@ export function translate(region: Region, context: TranslationContext): Code {
   code.localGet(cpu)
   code.i32Const(context.page)
   code.memory('i32.store', state.currentPage)
+  const writeBlock = (block: RegionBlock, at: number) => {
+    current = at
+    if (dispatched.has(at)) setNext(0)
+    translator.flags = at > 0 && inherits(blocks, at - 1, at) ? inherited : undefined
+    for (const {decoded, template, rip, flagsAfter} of block.instructions) {
+      instruction = {decoded, rip}
+      const costly = template.maySetFlags || template.ops.some(op => op.kind === 'status-flags')
+      const wanted = flagsAfter === Flags.live || (flagsAfter === Flags.faults && !costly)
+      const place = {decoded, rip, next: rip + decoded.length, flagsWanted: wanted}
+      translator.instruction(wanted ? template : withoutFlags(template), place)
+    }
+    if (!block.instructions.at(-1)!.template.endsBlock) exits.goTo(block.end, 0)
+  }
+  /** A row: labels, the dispatch (in a loop only when `next` asks for it), the items. */
+  const writeRow = (items: readonly Item[], inLoop: boolean) => {
+    for (const item of items.toReversed()) {
+      code.block()
+      labels.push(item.first)
+    }
+    if (inLoop) {
+      code.localGet(next)
+      code.op('i32.eqz')
+      code.brIf(0)
+    }
+    code.localGet(next)
+    code.i32Const(items[0].first + 1)
+    code.op('i32.sub')
+    code.brTable(
+      items.flatMap((item, depth) => new Array<number>(item.last - item.first + 1).fill(depth)),
+      0,
+    )
+    for (const item of items) {
+      code.end()
+      labels.pop()
+      if (item.parts === undefined) writeBlock(blocks[item.first], item.first)
+      else {
+        code.loop()
+        labels.push(-1 - item.first)
+        writeRow(item.parts, true)
+        code.end()
+        labels.pop()
+      }
+    }
+  }
+
+  const jumps = blocks.flatMap((block, from) =>
+    block.successors.flatMap(target => (index.has(target) ? [[from, index.get(target)!] as const] : [])),
+  )
+  const items = arrangeLoops(count, jumps)
+  const dispatched = dispatchedBlocks(blocks, items, jumps)
+  code.localGet(next)
+  code.i32Const(1)
+  code.op('i32.add')
+  code.localSet(next)
   translator.loadRegisters()
   code.block()
   code.block()
-  code.loop()
-  for (let at = 0; at < count; at++) code.block()
-  code.localGet(0)
-  code.brTable(
-    blocks.map((_, at) => at),
-    0,
-  )
-  for (current = 0; current < count; current++) {
-    code.end()
-    const block = blocks[current]
-    if (current === 0 || !inherits(blocks, current - 1, current)) translator.flags = undefined
-    for (const {decoded, template, rip, flagsAfter} of block.instructions) {
-      instruction = {decoded, rip}
-      const next = rip + decoded.length
-      const costly = template.maySetFlags || template.ops.some(op => op.kind === 'status-flags')
-      const wanted = flagsAfter === Flags.live || (flagsAfter === Flags.faults && !costly)
-      translator.instruction(wanted ? template : withoutFlags(template), {decoded, rip, next, flagsWanted: wanted})
-    }
-    const last = block.instructions.at(-1)!
-    if (!last.template.endsBlock) exits.goTo(block.end, 0)
-  }
-  code.end()
+  labels.push('leave', 'fault')
+  writeRow(items, false)
   code.unreachable()
   code.end()
   translator.storeFaultFlags()
@@ -157,6 +204,24 @@ export function translate(region: Region, context: TranslationContext): Code {
   translator.storeRegisters()
   code.i32Const(Status.blockEnd)
   return code
+}
+
+/** Blocks that `next` may name: entries, and those that something outside their loop jumps to past its head. */
+function dispatchedBlocks(
+  blocks: readonly RegionBlock[],
+  items: readonly Item[],
+  jumps: readonly (readonly [from: number, to: number])[],
+): Set<number> {
+  const dispatched = new Set(blocks.flatMap((block, at) => (block.entry ? [at] : [])))
+  const look = (row: readonly Item[]) => {
+    for (const {first, last, parts} of row) {
+      if (parts === undefined) continue
+      for (const [from, to] of jumps) if (to > first && to <= last && (from < first || from > last)) dispatched.add(to)
+      look(parts)
+    }
+  }
+  look(items)
+  return dispatched
 }
 
 /** The flags of block `from` reach its physical successor `to` in locals: nothing else leads there. */

@@ -25,7 +25,7 @@ import {
   shutdownReasons,
 } from '../control/protocol.js'
 import {serveControl} from '../control/socket.js'
-import {Control, consolePort, createMachine, setControl, startClocks, storePort} from '../hypervisor/create.js'
+import {Control, consolePort, createMachine, setControl, storePort} from '../hypervisor/create.js'
 import {EventChannels} from '../hypervisor/event-channels.js'
 import {layoutFor, type MachineLayout} from '../hypervisor/layout.js'
 import {MachineRecord} from '../hypervisor/record.js'
@@ -136,7 +136,7 @@ export class DomainProcess implements DomainService {
     const pages = layout.totalBytes / 65536
     const wasm = new WebAssembly.Memory({initial: pages, maximum: pages, shared: true})
     const memory = linearMemory(wasm)
-    createMachine(memory, layout, {domid: this.domid, uuid: config.uuid})
+    createMachine(memory, layout, {domid: this.domid, uuid: config.uuid, wallOffsetMs: wallOffsetMs(config)})
     const addressOf = (mfn: Mfn) => layout.ramBase + mfn * 4096
     const built = buildDomain({
       memory: {bytes: memory.bytes, addressOf},
@@ -148,7 +148,6 @@ export class DomainProcess implements DomainService {
       storePort: storePort as EventPort,
       consolePort: consolePort as EventPort,
     })
-    startClocks(memory, layout, wallClockMs(config))
     const events = new EventChannels(memory, layout)
     const environment: BackendEnvironment = {
       memory: {
@@ -430,9 +429,8 @@ async function readInput(what: string, path: string): Promise<Uint8Array> {
   }
 }
 
-/** The guest's wall clock at its start: UTC, or local time, plus rtc_timeoffset. */
-function wallClockMs(config: DomainConfig): number {
-  const now = new Date()
-  const local = config.localtime ? -now.getTimezoneOffset() * 60_000 : 0
-  return now.getTime() + local + config.rtcTimeoffsetSeconds * 1000
+/** What the guest's wall clock shows more than UTC: local time, rtc_timeoffset. */
+function wallOffsetMs(config: DomainConfig): number {
+  const local = config.localtime ? -new Date().getTimezoneOffset() * 60_000 : 0
+  return local + config.rtcTimeoffsetSeconds * 1000
 }

@@ -6,7 +6,7 @@
  */
 import {getRandomValues} from 'node:crypto'
 import {type MessagePort, parentPort, receiveMessageOnPort, workerData} from 'node:worker_threads'
-import {Control} from '../hypervisor/create.js'
+import {Control, startClocks} from '../hypervisor/create.js'
 import {Hypervisor} from '../hypervisor/hypervisor.js'
 import type {MachineLayout} from '../hypervisor/layout.js'
 import {field} from '../hypervisor/record.js'
@@ -106,7 +106,12 @@ function account(): void {
   busySinceMs = at
 }
 
-while (!hypervisor.isStopped()) {
+// Guest time and the wall clock begin with the first instruction, however long the domain was paused before it.
+const startsStopped = obey()
+addToOffset(now())
+startClocks(memory, layout, Date.now())
+
+while (!startsStopped && !hypervisor.isStopped()) {
   if (obey()) break
   // Also after a pause: what slept before it sleeps on.
   if (hypervisor.isBlocked()) {

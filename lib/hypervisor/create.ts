@@ -19,13 +19,14 @@ const tableFlags = 0x65 // present, user, accessed, dirty; read-only
 export function createMachine(
   memory: LinearMemory,
   layout: MachineLayout,
-  {domid, uuid}: {domid: number; uuid: string},
+  {domid, uuid, wallOffsetMs}: {domid: number; uuid: string; wallOffsetMs: number},
 ): void {
   const record = new MachineRecord(memory)
   record.setU32('domid', domid)
   for (const [index, byte] of (uuid.replaceAll('-', '').match(/../g) ?? []).entries())
     memory.bytes[field.uuid + index] = Number.parseInt(byte, 16)
   record.setU32('grantFrameCount', 1)
+  record.setF64('wallOffsetMs', wallOffsetMs)
   const {uint32} = memory
   const frame = (mfn: number) => layout.ramBase + mfn * 4096
   for (let mfn = 0; mfn < (layout.m2pFrames * 4096) / 8; mfn++) {
@@ -50,11 +51,11 @@ export function createMachine(
   events.bind(consolePort, PortKind.interdomain)
 }
 
-/** The clocks in shared_info, once the builder has filled the rest. `wallMs` is UTC at guest time 0. */
-export function startClocks(memory: LinearMemory, layout: MachineLayout, wallMs: number): void {
+/** The clocks in shared_info, just before the guest's first instruction. `utcMs` is the time at guest time 0. */
+export function startClocks(memory: LinearMemory, layout: MachineLayout, utcMs: number): void {
   const sharedInfo = layout.ramBase + layout.sharedInfo * 4096
   writeTimeInfo(memory.view, sharedInfo + 32)
-  writeWallClock(memory.view, sharedInfo, wallMs)
+  writeWallClock(memory.view, sharedInfo, utcMs + memory.view.getFloat64(field.wallOffsetMs, true))
 }
 
 /** What the main thread asks of the vCPU thread, in the machine record. */

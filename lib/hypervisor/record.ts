@@ -59,6 +59,7 @@ export const field = {
   pciAddress: 0x580c, //     u32  what was written to port 0xcf8
   written: 0x5810, //        u32  atomic: 1 when backends have written to frames (written-frames.ts)
   writtenSummary: 0x5820, // 32 × u32, atomic
+  wallOffsetMs: 0x58a0, //   f64  what the guest's wall clock shows more than UTC
   copied: 0x5740, //         80 bytes: a record of the guest that spans two pages, for a moment
   grantMaps: 0x6000, //      512 × 32 bytes: grants mapped by the guest itself (hypercall/grant-maps.ts)
 } as const

@@ -31,6 +31,8 @@ export interface PvMachine {
   readonly notified: number[]
   readonly shutdowns: number[]
   readonly console: string[]
+  /** What the hypervisor says to the operator. */
+  readonly log: string[]
   /** Guest time in nanoseconds. */
   clock: {ns: number}
   /** Linear address of a byte of a frame. */
@@ -55,13 +57,14 @@ export function pvMachine(): PvMachine {
   const notified: number[] = []
   const shutdowns: number[] = []
   const text: string[] = []
+  const log: string[] = []
   const clock = {ns: 1000}
   const hypervisor = new Hypervisor(memory, layout, {
     now: () => clock.ns,
     notifyHost: port => notified.push(port),
     onShutdown: reason => shutdowns.push(reason),
     emergencyConsole: bytes => text.push(Buffer.from(bytes).toString('latin1')),
-    log: () => {},
+    log: line => log.push(line),
     cpuFeatures,
   })
   const vcpu = new Vcpu({
@@ -78,7 +81,7 @@ export function pvMachine(): PvMachine {
   const restart = () => {
     memory.bytes.fill(0, 0, layout.vcpuBase)
     memory.bytes.fill(0, layout.pins)
-    createMachine(memory, layout, {domid, uuid: '00112233-4455-6677-8899-aabbccddeeff'})
+    createMachine(memory, layout, {domid, uuid: '00112233-4455-6677-8899-aabbccddeeff', wallOffsetMs: 0})
     startClocks(memory, layout, 0)
     const entry = (frame: number, index: number, target: number, flags: number) =>
       memory.view.setBigUint64(host(frame) + index * 8, BigInt(target * 4096 + flags), true)
@@ -98,6 +101,7 @@ export function pvMachine(): PvMachine {
     notified,
     shutdowns,
     console: text,
+    log,
     clock,
     linear,
     host,

@@ -20,6 +20,7 @@ import {domainTitle, type LaunchRecord, type LaunchReply} from '../control/launc
 import {isAlive, signalProcess} from '../control/process-identity.js'
 import type {DomainStatus, OperationName, Operations} from '../control/protocol.js'
 import {ControlClient, DomainGoneError} from '../control/socket.js'
+import {domainRuntime} from './runtime.js'
 import {VerbatimError} from './verbatim-error.js'
 
 const statusPatienceMs = 2000
@@ -228,7 +229,7 @@ export class Host {
     } catch (error) {
       throw hostFailure(this.directory.path, error)
     }
-    const child = spawn(process.execPath, [this.domainProgram, String(record.domid), name], {
+    const child = spawn(domainRuntime(), [this.domainProgram, String(record.domid), name], {
       argv0: domainTitle(record.domid, name),
       cwd: '/',
       detached: true,

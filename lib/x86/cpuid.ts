@@ -13,10 +13,10 @@ const features: Record<string, {leaf: number; register: 0 | 1 | 2 | 3; bit: numb
   cmov: {leaf: 1, register: 3, bit: 15}, pat: {leaf: 1, register: 3, bit: 16}, clflush: {leaf: 1, register: 3, bit: 19},
   fxsr: {leaf: 1, register: 3, bit: 24}, sse: {leaf: 1, register: 3, bit: 25}, sse2: {leaf: 1, register: 3, bit: 26},
   pclmulqdq: {leaf: 1, register: 2, bit: 1}, aes: {leaf: 1, register: 2, bit: 25},
+  mmx: {leaf: 1, register: 3, bit: 23}, sse3: {leaf: 1, register: 2, bit: 0}, ssse3: {leaf: 1, register: 2, bit: 9}, sse4_1: {leaf: 1, register: 2, bit: 19},
   // CRC32 is announced with SSE4.2 but needs no vector unit.
-  /* Decoded; announced (leaf 1, ECX bit 20) together with SSSE3 and SSE4.1, because programs take them for granted then. */
-  sse4_2: {leaf: -1, register: 2, bit: 20}, crc32: {leaf: -1, register: 2, bit: 20},
- cx16: {leaf: 1, register: 2, bit: 13},
+  sse4_2: {leaf: 1, register: 2, bit: 20}, crc32: {leaf: 1, register: 2, bit: 20},
+  cx16: {leaf: 1, register: 2, bit: 13},
  movbe: {leaf: 1, register: 2, bit: 22}, popcnt: {leaf: 1, register: 2, bit: 23},
  xsave: {leaf: 1, register: 2, bit: 26}, rdrand: {leaf: 1, register: 2, bit: 30}, hypervisor: {leaf: 1, register: 2, bit: 31},
   fsgsbase: {leaf: 7, register: 1, bit: 0}, bmi1: {leaf: 7, register: 1, bit: 3}, bmi2: {leaf: 7, register: 1, bit: 8}, erms: {leaf: 7, register: 1, bit: 9},

@@ -81,21 +81,10 @@ export function summarise(status: number, control: number): number {
   return status & ~control & 0x3f ? plain | Status.summary | Status.busy : plain
 }
 
-/** MMX instructions: TOP becomes 0 and every register valid. A write to MMn also fills the exponent: `fillExponent`. */
-export function enterMmx(view: DataView, base: number): void {
-  const status = view.getUint16(base + offset.status, true)
-  view.setUint16(base + offset.status, status & ~Status.top, true)
-  view.setUint8(base + offset.tags, 0xff)
-}
-
-/** Sign and exponent of Rn after a write to MMn: all ones. */
-export function fillExponent(view: DataView, base: number, register: number): void {
-  view.setUint16(base + register * 16 + 8, 0xffff, true)
-}
-
 /** EMMS: every register empty. TOP is 0 then too. */
 export function leaveMmx(view: DataView, base: number): void {
-  enterMmx(view, base)
+  const status = view.getUint16(base + offset.status, true)
+  view.setUint16(base + offset.status, status & ~Status.top, true)
   view.setUint8(base + offset.tags, 0)
 }
 

@@ -6,6 +6,7 @@ import {bits} from './bits.js'
 import {controlFlow} from './control-flow.js'
 import type {Instruction} from './instruction.js'
 import {integerAlu} from './integer-alu.js'
+import {mmx} from './mmx.js'
 import {moves} from './moves.js'
 import {multiplyDivide} from './multiply-divide.js'
 import {polynomials} from './polynomials.js'
@@ -14,6 +15,8 @@ import {shifts} from './shifts.js'
 import {sseArithmetic} from './sse-arithmetic.js'
 import {sseInteger} from './sse-integer.js'
 import {sseMoves} from './sse-moves.js'
+import {sse4} from './sse4.js'
+import {ssse3} from './ssse3.js'
 import {stringCompares} from './string-compare.js'
 import {strings} from './strings.js'
 import {system} from './system.js'
@@ -32,6 +35,9 @@ export const instructions: Instruction[] = [
   ...sseMoves,
   ...sseInteger,
   ...sseArithmetic,
+  ...ssse3,
+  ...sse4,
+  ...mmx,
   ...shaExtensions,
   ...aesInstructions,
   ...polynomials,

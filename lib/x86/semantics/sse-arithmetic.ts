@@ -11,7 +11,8 @@ import {state} from '../state.js'
 import {type Form, form, type Instruction, instruction} from './instruction.js'
 import {checkAligned, lane, register, setRegister, withLane} from './sse-common.js'
 
-type OperationName = keyof typeof SseOperation
+/** An exact operation by name. */
+export type OperationName = keyof typeof SseOperation
 
 /** Address of an operand's bytes: the register itself, or a copy of memory in scratch. */
 export function bytesOf(s: Builder, operand: Operand): Value {
@@ -23,7 +24,7 @@ export function bytesOf(s: Builder, operand: Operand): Value {
 }
 
 /** Calls the exact operation; raises #XM when it says so. */
-function exact(s: Builder, operation: Value | OperationName, target: Value, source: Value, lanes: number): void {
+export function exact(s: Builder, operation: Value | OperationName, target: Value, source: Value, lanes: number): void {
   const number = typeof operation === 'string' ? s.constant(32, SseOperation[operation]) : operation
   const result = s.call('sseExact', [number, target, source, s.constant(32, lanes)], 'i32')!
   s.if(result, () => s.fault(19))
@@ -118,6 +119,33 @@ function compares(): Instruction[] {
     one('CMPSS', 'F3', ['Vss', 'Wss'], 'compareSingle', 1),
     one('CMPSD', 'F2', ['Vsd', 'Wsd'], 'compareDouble', 1),
   ]
+}
+
+/** Sums across lanes; and those whose immediate goes to the exact operation: dot products, roundings. */
+function across(mnemonic: string, encoding: string, operation: OperationName, lanes: number): Instruction {
+  return instruction(mnemonic, {
+    source: `SDM vol. 2 ${mnemonic}`,
+    forms: [form(encoding, 'Vx', 'Wx', {feature: 'sse3'})],
+    execute: (s, target, source) => exact(s, operation, s.registerAddress(target.ref!), bytesOf(s, source), lanes),
+  })
+}
+
+function controlled(
+  mnemonic: string,
+  opcode: string,
+  size: string,
+  operation: OperationName,
+  lanes: number,
+): Instruction {
+  return instruction(mnemonic, {
+    source: `SDM vol. 2 ${mnemonic}`,
+    forms: [form(`66 0F 3A ${opcode} /r`, `V${size}`, `W${size}`, 'Ib', {feature: 'sse4_1'})],
+    execute(s, target, source, immediate) {
+      const shifted = s.shiftLeft(s.zeroExtend(s.read(immediate), 32), s.constant(32, 8))
+      const number = s.or(shifted, s.constant(32, SseOperation[operation]))
+      exact(s, number, s.registerAddress(target.ref!), bytesOf(s, source), lanes)
+    },
+  })
 }
 
 /** COMISS … UCOMISD: ZF PF CF. */
@@ -243,6 +271,18 @@ export const sseArithmetic: Instruction[] = [
   ...arithmetic('MAX', '5F', 'maximumSingle', 'maximumDouble'),
   ...arithmetic('SQRT', '51', 'squareRootSingle', 'squareRootDouble'),
   ...compares(),
+  across('HADDPS', 'F2 0F 7C /r', 'horizontalAddSingle', 4),
+  across('HADDPD', '66 0F 7C /r', 'horizontalAddDouble', 2),
+  across('HSUBPS', 'F2 0F 7D /r', 'horizontalSubtractSingle', 4),
+  across('HSUBPD', '66 0F 7D /r', 'horizontalSubtractDouble', 2),
+  across('ADDSUBPS', 'F2 0F D0 /r', 'addSubtractSingle', 4),
+  across('ADDSUBPD', '66 0F D0 /r', 'addSubtractDouble', 2),
+  controlled('DPPS', '40', 'x', 'dotProductSingle', 4),
+  controlled('DPPD', '41', 'x', 'dotProductDouble', 2),
+  controlled('ROUNDPS', '08', 'x', 'roundSingle', 4),
+  controlled('ROUNDPD', '09', 'x', 'roundDouble', 2),
+  controlled('ROUNDSS', '0A', 'ss', 'roundSingle', 1),
+  controlled('ROUNDSD', '0B', 'sd', 'roundDouble', 1),
   ordered('UCOMISS', 'NP', '2E', 'ss', 0, 1),
   ordered('UCOMISD', '66', '2E', 'sd', 1, 1),
   ordered('COMISS', 'NP', '2F', 'ss', 0, 0),

@@ -1,25 +1,12 @@
 /**
- * Integer arithmetic, comparisons, logic and shifts of XMM registers: nearly all of it is one WebAssembly SIMD operation each.
+ * Integer arithmetic, comparisons, logic and shifts of XMM and MMX registers: nearly all of it is one WebAssembly SIMD operation each.
  *
  * Source: SDM vol. 2.
  */
 import type {Builder, Operand, Value} from '../ir/builder.js'
 import {form, type Instruction, instruction} from './instruction.js'
+import {type Combine, enterMmx, packed, readMmx, waitForX87, writeMmx} from './packed.js'
 import {elements, lane, readAligned, register, setRegister, shuffle, zeroExtended} from './sse-common.js'
-
-type Combine = (s: Builder, target: Value, source: Value) => Value
-
-function binary(mnemonic: string, encoding: string, combine: Combine | string, feature = 'sse2'): Instruction {
-  return instruction(mnemonic, {
-    source: `SDM vol. 2 ${mnemonic}`,
-    forms: [form(encoding, 'Vx', 'Wx', {feature})],
-    execute(s, target, source) {
-      const other = s.hold(readAligned(s, source))
-      const own = s.hold(register(s, target))
-      setRegister(s, target, typeof combine === 'string' ? s.wasm(combine, [own, other]) : combine(s, own, other))
-    },
-  })
-}
 
 // biome-ignore format: a table
 const direct: [mnemonic: string, opcode: string, operation: string][] = [
@@ -36,14 +23,39 @@ const direct: [mnemonic: string, opcode: string, operation: string][] = [
   ['PAND', 'DB', 'v128.and'], ['POR', 'EB', 'v128.or'], ['PXOR', 'EF', 'v128.xor'],
 ]
 
-const logicals: [string, string, string][] = [
-  ['ANDPS', 'NP 0F 54 /r', 'v128.and'],
-  ['ANDPD', '66 0F 54 /r', 'v128.and'],
-  ['ORPS', 'NP 0F 56 /r', 'v128.or'],
-  ['ORPD', '66 0F 56 /r', 'v128.or'],
-  ['XORPS', 'NP 0F 57 /r', 'v128.xor'],
-  ['XORPD', '66 0F 57 /r', 'v128.xor'],
+// biome-ignore format: a table
+const logicals: [mnemonic: string, prefix: string, opcode: string, operation: string][] = [
+  ['ANDPS', 'NP', '54', 'v128.and'], ['ANDPD', '66', '54', 'v128.and'],
+  ['ORPS', 'NP', '56', 'v128.or'], ['ORPD', '66', '56', 'v128.or'],
+  ['XORPS', 'NP', '57', 'v128.xor'], ['XORPD', '66', '57', 'v128.xor'],
 ]
+
+/** Logic by the names of floating-point instructions: XMM registers only. */
+function floatLogic(mnemonic: string, prefix: string, opcode: string, combine: Combine): Instruction {
+  return instruction(mnemonic, {
+    source: `SDM vol. 2 ${mnemonic}`,
+    forms: [form(`${prefix} 0F ${opcode} /r`, 'Vx', 'Wx', {feature: 'sse'})],
+    execute(s, target, source) {
+      const other = readAligned(s, source)
+      setRegister(s, target, combine(s, register(s, target), other))
+    },
+  })
+}
+
+/** Those whose MMX form came with SSE or SSE2. */
+const mmxFeature: Record<string, string> = {
+  ...Object.fromEntries(
+    ['PAVGB', 'PAVGW', 'PMINUB', 'PMINSW', 'PMAXUB', 'PMAXSW', 'PMULHUW', 'PSADBW'].map(name => [name, 'sse']),
+  ),
+  PADDQ: 'sse2',
+  PSUBQ: 'sse2',
+  PMULUDQ: 'sse2',
+}
+
+function both(mnemonic: string, opcode: string, operation: Combine | string): Instruction {
+  const narrowing = mnemonic.startsWith('PACK') ? 'joined' : 'lanes'
+  return packed(mnemonic, opcode, operation, {mmx: mmxFeature[mnemonic] ?? 'mmx', narrowing})
+}
 
 /** ~target & source. */
 const andNot: Combine = (s, target, source) => s.wasm('v128.andnot', [source, target])
@@ -82,25 +94,32 @@ function shift(
   byImmediate: string,
 ): Instruction {
   const width = {i16x8: 16, i32x4: 32, i64x2: 64}[shape]
+  const shifted = (s: Builder, value: Value, count: Value): Value => {
+    const inside = s.below(count, s.constant(64, width))
+    const low = s.wasm('i32.wrap_i64', [count])
+    if (kind === 'shr_s') return s.wasm(`${shape}.shr_s`, [value, s.select(inside, low, s.constant(32, width - 1))])
+    return s.select(inside, s.wasm(`${shape}.${kind}`, [value, low]), s.vector(new Uint8Array(16)))
+  }
   return instruction(mnemonic, {
     source: `SDM vol. 2B ${mnemonic}`,
     forms: [
       form(`66 0F ${byRegister} /r`, 'Vx', 'Wx', {feature: 'sse2'}),
       form(`66 0F ${byImmediate}`, 'Ux', 'Ib', {feature: 'sse2'}),
+      form(`NP 0F ${byRegister} /r`, 'Pq', 'Qq', {feature: 'mmx'}),
+      form(`NP 0F ${byImmediate}`, 'Nq', 'Ib', {feature: 'mmx'}),
     ],
     execute(s, target, amount) {
-      const count = s.hold(
-        amount.kind === 'immediate' ? s.zeroExtend(s.read(amount), 64) : lane(s, readAligned(s, amount), 64, 0),
-      )
-      const inside = s.below(count, s.constant(64, width))
-      const value = register(s, target)
-      const low = s.wasm('i32.wrap_i64', [count])
-      if (kind === 'shr_s') {
-        const clamped = s.select(inside, low, s.constant(32, width - 1))
-        return setRegister(s, target, s.wasm(`${shape}.shr_s`, [value, clamped]))
+      const isMmx = target.bits === 64
+      if (isMmx) waitForX87(s)
+      const read = (): Value => {
+        if (amount.kind === 'immediate') return s.zeroExtend(s.read(amount), 64)
+        return isMmx ? s.read(amount) : lane(s, readAligned(s, amount), 64, 0)
       }
-      const shifted = s.wasm(`${shape}.${kind}`, [value, low])
-      setRegister(s, target, s.select(inside, shifted, s.vector(new Uint8Array(16))))
+      const count = s.hold(read())
+      if (!isMmx) return setRegister(s, target, shifted(s, register(s, target), count))
+      const result = s.hold(lane(s, shifted(s, readMmx(s, target), count), 64, 0))
+      enterMmx(s)
+      writeMmx(s, target, result)
     },
   })
 }
@@ -123,15 +142,17 @@ function byteShift(mnemonic: string, digit: number, left: boolean): Instruction 
 }
 
 export const sseInteger: Instruction[] = [
-  ...direct.map(([mnemonic, opcode, operation]) => binary(mnemonic, `66 0F ${opcode} /r`, operation)),
-  ...logicals.map(([mnemonic, encoding, operation]) => binary(mnemonic, encoding, operation, 'sse')),
-  binary('PANDN', '66 0F DF /r', andNot),
-  binary('ANDNPS', 'NP 0F 55 /r', andNot, 'sse'),
-  binary('ANDNPD', '66 0F 55 /r', andNot),
-  binary('PMULHW', '66 0F E5 /r', multiplyHigh('s')),
-  binary('PMULHUW', '66 0F E4 /r', multiplyHigh('u')),
-  binary('PMULUDQ', '66 0F F4 /r', multiplyUnsigned),
-  binary('PSADBW', '66 0F F6 /r', sumDifferences),
+  ...direct.map(([mnemonic, opcode, operation]) => both(mnemonic, opcode, operation)),
+  ...logicals.map(([mnemonic, prefix, opcode, operation]) =>
+    floatLogic(mnemonic, prefix, opcode, (s, target, source) => s.wasm(operation, [target, source])),
+  ),
+  both('PANDN', 'DF', andNot),
+  floatLogic('ANDNPS', 'NP', '55', andNot),
+  floatLogic('ANDNPD', '66', '55', andNot),
+  both('PMULHW', 'E5', multiplyHigh('s')),
+  both('PMULHUW', 'E4', multiplyHigh('u')),
+  both('PMULUDQ', 'F4', multiplyUnsigned),
+  both('PSADBW', 'F6', sumDifferences),
   shift('PSLLW', 'i16x8', 'shl', 'F1', '71 /6'),
   shift('PSLLD', 'i32x4', 'shl', 'F2', '72 /6'),
   shift('PSLLQ', 'i64x2', 'shl', 'F3', '73 /6'),

@@ -82,7 +82,8 @@ function fixedShuffle(
   })
 }
 
-function interleave(bytes: number, high: boolean): number[] {
+/** Elements of both operands in turn, from the low or the high half. */
+export function interleave(bytes: number, high: boolean): number[] {
   const count = 16 / bytes
   const start = high ? count / 2 : 0
   return Array.from({length: count}, (_, index) => start + (index >> 1) + (index & 1) * count)
@@ -121,7 +122,7 @@ function chooseLane(s: Builder, value: Value, selector: Value, lanes: readonly n
 }
 
 /** Byte indices for i8x16.swizzle from an immediate that picks four elements. */
-function swizzleBy(s: Builder, value: Value, control: Value, bytes: 2 | 4, offset: number): Value {
+export function swizzleBy(s: Builder, value: Value, control: Value, bytes: 2 | 4, offset: number): Value {
   // index byte = ((control >> 2*element) & 3) * bytes + offset + byte: built as four 32-bit (or two 64-bit) lanes.
   const spread = bytes === 4 ? 0x04040404 : 0x0202
   const base = bytes === 4 ? 0x03020100 : 0x0100
@@ -138,7 +139,8 @@ function swizzleBy(s: Builder, value: Value, control: Value, bytes: 2 | 4, offse
   return s.wasm('i8x16.swizzle', [value, indices])
 }
 
-const control = (s: Builder, operand: Operand): Value => s.zeroExtend(s.read(operand), 32)
+/** A control byte as i32. */
+export const control = (s: Builder, operand: Operand): Value => s.zeroExtend(s.read(operand), 32)
 
 const shuffles: Instruction[] = [
   define('PSHUFD', [form('66 0F 70 /r', 'Vx', 'Wx', 'Ib', sse2)], (s, target, source, order) => {
@@ -238,22 +240,29 @@ const transfers: Instruction[] = [
     s.write(target, s.resize(extractByIndex(s, s.read(source), index, 8, 'i16x8.extract_lane_u'), target.bits))
   }),
   define('MASKMOVDQU', [form('66 0F F7 /r', 'Vx', 'Ux', sse2)], (s, source, mask) => {
-    // Only the chosen bytes are touched, so that the others may lie in a page that is not there.
-    const {addressBits} = s.variant
-    const value = s.hold(s.read(source))
-    const chosen = s.hold(s.wasm('i8x16.bitmask', [s.read(mask)]))
-    const base = s.hold(s.add(s.zeroExtend(s.gpr('rdi', addressBits), 64), s.address()))
-    for (let index = 0; index < 16; index++) {
-      s.if(s.and(chosen, s.constant(32, 1 << index)), () => {
-        const byte = s.wasm('i8x16.extract_lane_u', [value], {bits: 8, lanes: [index]})
-        s.store(8, s.add(base, s.constant(64, index)), byte)
-      })
-    }
+    storeChosen(s, s.read(source), s.read(mask), 16)
   }),
   signs('MOVMSKPS', 'NP 0F 50 /r', 'i32x4.bitmask'),
   signs('MOVMSKPD', '66 0F 50 /r', 'i64x2.bitmask'),
   signs('PMOVMSKB', '66 0F D7 /r', 'i8x16.bitmask'),
 ]
+
+/** Stores the bytes whose mask byte has its sign set at rDI. Only they are touched: the others may lie in a page that is not there. */
+export function storeChosen(s: Builder, source: Value, mask: Value, count: number): void {
+  const value = s.hold(source)
+  const chosen = s.hold(s.wasm('i8x16.bitmask', [mask]))
+  const base = s.hold(s.add(s.zeroExtend(s.gpr('rdi', s.variant.addressBits), 64), s.address()))
+  for (let index = 0; index < count; index++) {
+    s.if(s.and(chosen, s.constant(32, 1 << index)), () => {
+      const byte = s.wasm('i8x16.extract_lane_u', [value], {bits: 8, lanes: [index]})
+      s.store(8, s.add(base, s.constant(64, index)), byte)
+    })
+  }
+}
+
+/** The element an immediate names, as an i32 below `count`. */
+export const elementOf = (s: Builder, index: Operand, count: number) =>
+  s.and(control(s, index), s.constant(32, count - 1))
 
 /** Replaces the element an immediate names. */
 export function insertByIndex(
@@ -264,29 +273,23 @@ export function insertByIndex(
   count: number,
   shape: string,
 ): void {
-  const at = s.hold(s.and(control(s, index), s.constant(32, count - 1)))
-  const part = s.hold(value)
-  const result = s.declare('v128')
-  s.assign(result, register(s, target))
-  for (let element = 0; element < count; element++) {
-    s.if(s.equal(at, s.constant(32, element)), () => {
-      s.assign(result, s.wasm(`${shape}.replace_lane`, [s.variable(result, 128), part], {lanes: [element]}))
-    })
-  }
-  setRegister(s, whole(target), s.variable(result, 128))
+  const at = elementOf(s, index, count)
+  const numbers = new Uint8Array(16)
+  for (let element = 0; element < count; element++) numbers[(element * 16) / count] = element
+  const place = s.wasm(`${shape}.splat`, [count === 2 ? s.zeroExtend(at, 64) : at])
+  const mask = s.wasm(`${shape}.eq`, [s.vector(numbers), place])
+  const spread = s.wasm(`${shape}.splat`, [value])
+  setRegister(s, whole(target), s.wasm('v128.bitselect', [spread, register(s, target), mask]))
 }
 
 /** The element an immediate names. */
 export function extractByIndex(s: Builder, vector: Value, index: Operand, count: number, operation: string): Value {
-  const at = s.hold(s.and(control(s, index), s.constant(32, count - 1)))
-  const held = s.hold(vector)
-  const first = s.wasm(operation, [held], {lanes: [0]})
-  const result = s.declare(first.type)
-  s.assign(result, first)
-  for (let element = 1; element < count; element++) {
-    s.if(s.equal(at, s.constant(32, element)), () => s.assign(result, s.wasm(operation, [held], {lanes: [element]})))
-  }
-  return s.variable(result, first.bits)
+  const first = s.multiply(elementOf(s, index, count), s.constant(32, 16 / count))
+  const bytes = s.wasm('i8x16.add', [
+    s.wasm('i8x16.splat', [first]),
+    s.vector(Uint8Array.from({length: 16}, (_, at) => at % (16 / count))),
+  ])
+  return s.wasm(operation, [s.wasm('i8x16.swizzle', [vector, bytes])], {lanes: [0]})
 }
 
 export const sseMoves: Instruction[] = [

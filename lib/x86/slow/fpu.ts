@@ -6,7 +6,7 @@
 
 import {record} from '../decode/record.js'
 import {materialiseFlags} from '../flags.js'
-import {enterMmx, initialise, leaveMmx, loadLegacyImage, storeLegacyImage} from '../float/x87-state.js'
+import {initialise, leaveMmx, loadLegacyImage, storeLegacyImage} from '../float/x87-state.js'
 import {Outcome, operandSize, X87Unit} from '../float/x87-unit.js'
 import {Segment, state} from '../state.js'
 import type {Vcpu} from '../vcpu.js'
@@ -195,12 +195,6 @@ function stmxcsr(vcpu: Vcpu, at: number): number {
   return store(vcpu, linearAddress(vcpu, at), 4, BigInt(vcpu.u32('mxcsr'))) ? next : exit
 }
 
-/** MMX entry: TOP = 0, every register valid. */
-function mmxEntry(vcpu: Vcpu): number {
-  enterMmx(vcpu.memory.view, vcpu.base + state.x87)
-  return next
-}
-
 export const fpuPaths: Record<string, SlowPath> = {
   x87,
   fwait,
@@ -211,5 +205,4 @@ export const fpuPaths: Record<string, SlowPath> = {
   xrstor,
   ldmxcsr,
   stmxcsr,
-  'mmx-entry': mmxEntry,
 }

@@ -7,7 +7,7 @@
 import type {LinearMemory} from '../x86/memory.js'
 import {field} from './record.js'
 
-const dr6 = {ones: 0xffff0ff0n, zero: 0x1000n}
+const dr6 = {ones: 0xffff0ff0n, zero: 0x1000n, singleStep: 0x4000n}
 const dr7 = {ones: 0x400n, zeros: 0xd800n, generalDetect: 0x2000n}
 /** R/W fields of DR7 that say "I/O", which needs CR4.DE of a domain with ports. */
 const ioAccess = 2n
@@ -19,6 +19,11 @@ export function resetDebug(memory: LinearMemory): void {
   memory.uint64.fill(0n, indexOf(0), indexOf(7) + 1)
   memory.uint64[indexOf(6)] = dr6.ones
   memory.uint64[indexOf(7)] = dr7.ones
+}
+
+/** Notes in DR6 that a debug exception comes from single-stepping. */
+export function noteStep(memory: LinearMemory): void {
+  memory.uint64[indexOf(6)] |= dr6.singleStep
 }
 
 /** Reads DR0 to DR7. */

@@ -12,7 +12,7 @@ import type {Fault, Outcome, Platform, PrivilegedInstruction} from '../x86/platf
 import {Gpr, Rflags} from '../x86/registers.js'
 import {Segment, state} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
-import {resetDebug} from './debug-registers.js'
+import {noteStep, resetDebug} from './debug-registers.js'
 import {Descriptors} from './descriptors.js'
 import {EventChannels} from './event-channels.js'
 import {FreeFrames} from './free-frames.js'
@@ -35,6 +35,7 @@ const Callback = {event: 0, failsafe: 1, syscall: 2, sysenter: 5, syscall32: 7} 
 const Shutdown = {crash: 3, watchdog: 4} as const
 const masksEvents = {trap: 4, callback: 1}
 
+const debug = 1
 const nmi = 2
 const pageFault = 14
 /** Byte offsets in vcpu_info. */
@@ -179,6 +180,8 @@ export class Hypervisor implements Platform {
       uint32[cr2] = uint32[(vcpu.base + state.cr2) >> 2]
       uint32[cr2 + 1] = uint32[(vcpu.base + state.cr2 + 4) >> 2]
     }
+    // The processor's only debug exception: there are no hardware breakpoints.
+    if (fault.vector === debug) noteStep(this.memory)
     this.enter(vcpu, fault.vector, fault.errorCode ?? -1)
   }
 

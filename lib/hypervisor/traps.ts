@@ -171,6 +171,7 @@ export function returnToGuest(vcpu: Vcpu, descriptors: Descriptors): Fault | str
   const restored = (flags & restorable & ~statusFlags) | Rflags.if | Rflags.fixed
   put(uint32, (vcpu.base + state.rflags) >> 2, restored, 0)
   if (hasIopl(uint32)) uint32[field.iopl >> 2] = (flags & Rflags.iopl) >> ioplShift
+  if ((restored & Rflags.tf) !== 0) vcpu.noticeTrapFlag()
   uint32[(vcpu.base + state.flagKind) >> 2] = 0
   put(uint32, (vcpu.base + state.flagA) >> 2, flags & statusFlags, 0)
   bytes[uint32[field.vcpuInfo >> 2] + 1] = (flags & Rflags.if) !== 0 ? 0 : 1

@@ -12,7 +12,7 @@ import type {LinearMemory} from './memory.js'
 import {GuestAccess, nonCanonical} from './mmu/access.js'
 import {Tlb} from './mmu/tlb.js'
 import type {Fault, Outcome, Platform} from './platform.js'
-import {Registers} from './registers.js'
+import {Registers, Rflags} from './registers.js'
 import {loadSegment} from './slow/segments.js'
 import {ExitReason, Segment, state} from './state.js'
 import {writeTables} from './tables.js'
@@ -69,6 +69,7 @@ export class Vcpu extends Registers {
 
   /** Runs the guest until `pending` work, the budget or a stop asks to look around. The caller loops. */
   run(): void {
+    if ((this.u32('rflags') & Rflags.tf) !== 0) return this.trapStep()
     this.setU32('budget', budgetPerRun)
     for (;;) {
       this.engine.dispatch()
@@ -101,6 +102,18 @@ export class Vcpu extends Registers {
   step(): void {
     this.recoverRip()
     if (!this.engine.stepAlone()) this.deliverFault()
+  }
+
+  /** RFLAGS.TF: one instruction, then #DB, unless it led elsewhere (to a fault, to the kernel). */
+  private trapStep(): void {
+    this.recoverRip()
+    if (!this.engine.stepAlone()) this.deliverFault()
+    else if ((this.u32('rflags') & Rflags.tf) !== 0) this.platform.exception(this, {vector: 1})
+  }
+
+  /** For what may have set RFLAGS.TF: the next instruction is no longer generated code's. */
+  noticeTrapFlag(): void {
+    if ((this.u32('rflags') & Rflags.tf) !== 0) Atomics.store(this.memory.int32, (this.base + state.pending) >> 2, 1)
   }
 
   /** When generated code left inside a block, RIP is in the record it was at. */

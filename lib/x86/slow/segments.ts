@@ -216,6 +216,7 @@ function iret(vcpu: Vcpu, at: number): number {
   } else moveStack(vcpu, bytes * 3)
   const mask = (writableFlags(vcpu) | BigInt(Rflags.rf)) & (bytes === 2 ? 0xffffn : 0xffffffffn)
   vcpu.rflags = (vcpu.rflags & ~mask) | (flags & mask)
+  vcpu.noticeTrapFlag()
   vcpu.rip = rip
   return blockEnd
 }

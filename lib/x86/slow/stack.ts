@@ -48,6 +48,7 @@ function popf(vcpu: Vcpu, at: number): number {
   moveStack(vcpu, bits / 8)
   const mask = writableFlags(vcpu) & (bits === 16 ? 0xffffn : 0xffffffffn)
   vcpu.rflags = (vcpu.rflags & ~mask & ~BigInt(Rflags.rf)) | (value & mask)
+  vcpu.noticeTrapFlag()
   return advance(vcpu, at)
 }
 

@@ -17,7 +17,7 @@ import {Descriptors} from './descriptors.js'
 import {EventChannels} from './event-channels.js'
 import {FreeFrames} from './free-frames.js'
 import {GrantTable} from './grant-table.js'
-import {Arguments, again, type Context, type Host} from './hypercall/call.js'
+import {Arguments, again, type Context, type Host, Work} from './hypercall/call.js'
 import {flushConsoleLine} from './hypercall/console.js'
 import {hypercall} from './hypercall/table.js'
 import type {MachineLayout} from './layout.js'
@@ -72,6 +72,7 @@ export class Hypervisor implements Platform {
       free: new FreeFrames(this.memory, this.layout, this.tables),
       grants: new GrantTable(this.memory, this.layout),
       domid: this.record.u32('domid'),
+      work: new Work(),
       host: this.host,
       crash: reason => this.crash(vcpu, reason),
       shutDown: reason => this.shutDown(vcpu, reason),
@@ -131,7 +132,9 @@ export class Hypervisor implements Platform {
       this.deliverEvents(vcpu)
       return undefined
     }
-    const result = hypercall(this.contextOf(vcpu), number, this.args.fromRegisters(vcpu))
+    const context = this.contextOf(vcpu)
+    context.work.begin()
+    const result = hypercall(context, number, this.args.fromRegisters(vcpu))
     if (result === again) {
       this.args.toRegisters(vcpu)
       vcpu.rip = BigInt.asUintN(64, vcpu.rip - syscallBytes)

@@ -78,6 +78,32 @@ t.test('a long list within a multicall goes on where it was', async t => {
   t.equal(guest.u64(512) & 0xffffffffn, BigInt(entries))
 })
 
+t.test('the calls of a multicall share one turn', async t => {
+  const guest = guestWithRecords()
+  const {vcpu, hypervisor} = guest
+  const entries = 1500
+  for (let index = 0; index < entries; index++) {
+    const place = index * 16
+    guest.putIn(listFrame + Math.floor(place / 4096), place % 4096, 100 * 4096 + (index % 512) * 8)
+  }
+  for (const at of [0, 64]) {
+    guest.put(at, Hypercall.mmuUpdate)
+    for (const [index, argument] of [guest.linear(listFrame), entries, 0, domidSelf].entries())
+      guest.put(at + 16 + index * 8, argument)
+  }
+  const {rip} = vcpu
+  vcpu.setGpr(0, BigInt(Hypercall.multicall))
+  vcpu.setGpr(7, guest.at)
+  vcpu.setGpr(6, 2n)
+  hypervisor.syscall(vcpu)
+  t.equal(vcpu.rip, rip - 2n, 'back to the SYSCALL')
+  t.same([vcpu.gpr(0), vcpu.gpr(7), vcpu.gpr(6)], [BigInt(Hypercall.multicall), guest.at + 64n, 1n])
+  t.ok(guest.u64(64 + 24) > 0x80000000n, 'the rest of the second list is an entry of its own')
+  vcpu.rip = rip
+  hypervisor.syscall(vcpu)
+  t.same([vcpu.rip, vcpu.gpr(0)], [rip, 0n])
+})
+
 t.test('only its own tables and frames', async t => {
   const guest = guestWithRecords()
   t.equal(guest.call(Hypercall.mmuUpdate, guest.at, 0, 0, 5), -Errno.srch)

@@ -35,6 +35,7 @@ export interface Context {
   readonly free: FreeFrames
   readonly grants: GrantTable
   readonly domid: number
+  readonly work: Work
   readonly host: Host
   /** Ends the domain with SHUTDOWN_crash. */
   crash(reason: string): void
@@ -106,8 +107,20 @@ export type HypercallHandler = (context: Context, args: Arguments) => number | b
 /** See HypercallHandler. Xen calls it -ERESTART and does not show it either. */
 export const again = -85
 
-/** Entries a call works on before others get their turn. */
-export const entriesPerTurn = 2048
+/** How much a call may do before others get their turn, all the calls of a multicall together. The unit is an entry of a list. */
+export class Work {
+  private left = 0
+
+  begin(): void {
+    this.left = 2048
+  }
+
+  /** Accounts for work that is about to be done. True: there has been enough; but each call does at least its first piece. */
+  isEnough(cost = 1): boolean {
+    this.left -= cost
+    return this.left < 0
+  }
+}
 
 /** Makes generated code return to the run loop. */
 export function lookAround({vcpu}: Context): void {

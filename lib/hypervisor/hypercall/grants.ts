@@ -9,7 +9,7 @@
 import {GrantCopy, GrantOp, GrantStatus} from '../../abi/grant-table.js'
 import {domidSelf, Errno} from '../../abi/xen.js'
 import {maximumGrantFrames} from '../layout.js'
-import {type Arguments, again, type Context, copyIn, copyOut, entriesPerTurn, fresh, isGuestRange} from './call.js'
+import {type Arguments, again, type Context, copyIn, copyOut, fresh, isGuestRange} from './call.js'
 import {mapOne, unmapAndReplaceOne, unmapOne} from './grant-maps.js'
 
 /** Operations on lists: bytes of an entry, where its status is, what does it. */
@@ -61,7 +61,7 @@ export function grantTableOp(context: Context, args: Arguments): number {
 
 function overList(context: Context, args: Arguments, count: number, {bytes, status, act}: ListOp): number {
   for (let done = 0; done < count; done++) {
-    if (done === entriesPerTurn) {
+    if (done > 0 && context.work.isEnough(2)) {
       args.set(2, count - done)
       return again
     }
@@ -196,7 +196,7 @@ const Cache = {clean: 1, invalidate: 2, sourceRef: 2 ** 31} as const
 /** Every cache here is coherent: what can be asked for is done already. */
 function cacheFlush(context: Context, args: Arguments, count: number): number {
   for (let done = 0; done < count; done++) {
-    if (done === entriesPerTurn) {
+    if (done > 0 && context.work.isEnough(2)) {
       args.set(2, count - done)
       return again
     }

@@ -6,7 +6,7 @@
  */
 import {domidSelf, Errno} from '../../abi/xen.js'
 import {peek, poke} from '../guest-words.js'
-import {type Arguments, again, type Context, entriesPerTurn} from './call.js'
+import {type Arguments, again, type Context} from './call.js'
 
 const UpdateKind = {normal: 0, machphys: 1, preserveAd: 2, noTranslate: 3} as const
 const accessedDirty = 0x60
@@ -22,11 +22,12 @@ function checkOwner(args: Arguments): number {
   return owner === specialDomains.io || owner === specialDomains.xen ? -Errno.perm : -Errno.srch
 }
 
-/** Runs `each` over the list at argument 0; stops at the first error. `at` is the entry's word offset in linear memory. */
+/** Runs `each` over the list at argument 0; stops at the first error. `cost`: work that an entry is; `at` is the entry's word offset in linear memory. */
 function overEntries(
   context: Context,
   args: Arguments,
   size: number,
+  cost: number,
   each: (context: Context, at: number) => number,
 ): number {
   const owner = checkOwner(args)
@@ -41,7 +42,7 @@ function overEntries(
   let result = 0
   let done = 0
   for (; done < left; done++) {
-    if (done === entriesPerTurn) {
+    if (done > 0 && context.work.isEnough(cost)) {
       result = again
       break
     }
@@ -56,7 +57,7 @@ function overEntries(
 }
 
 export function mmuUpdate(context: Context, args: Arguments): number {
-  return overEntries(context, args, 16, updateOne)
+  return overEntries(context, args, 16, 1, updateOne)
 }
 
 function updateOne(context: Context, at: number): number {
@@ -128,8 +129,11 @@ const Extended = {
   unmarkSuper: 20,
 } as const
 
+/** Pinning looks at 512 entries. */
+const extendedCost = 16
+
 export function mmuextOp(context: Context, args: Arguments): number {
-  return overEntries(context, args, 24, extendedOne)
+  return overEntries(context, args, 24, extendedCost, extendedOne)
 }
 
 function extendedOne(context: Context, at: number): number {

@@ -10,7 +10,7 @@ import {checkedDescriptor} from '../descriptors.js'
 import {FrameType} from '../frame-types.js'
 import {setTaskSwitched} from '../privileged-ops.js'
 import {clearHandler, clearTraps, field, setHandler} from '../record.js'
-import {type Arguments, again, type Context, copyIn, entriesPerTurn, isCanonical} from './call.js'
+import {type Arguments, again, type Context, copyIn, isCanonical} from './call.js'
 
 export function setTrapTable(context: Context, args: Arguments): number {
   const {memory} = context.vcpu
@@ -18,7 +18,8 @@ export function setTrapTable(context: Context, args: Arguments): number {
     clearTraps(memory)
     return 0
   }
-  for (let done = 0; done < entriesPerTurn; done++) {
+  for (let done = 0; ; done++) {
+    if (done > 0 && context.work.isEnough()) return again
     const entry = copyIn(context, args.u64(0), 16)
     if (entry === undefined) return -Errno.fault
     const address = entry.getBigUint64(8, true)
@@ -27,7 +28,6 @@ export function setTrapTable(context: Context, args: Arguments): number {
     setHandler(memory, 'traps', entry.getUint8(0), address, entry.getUint8(1))
     args.advance(0, 16)
   }
-  return again
 }
 
 const gdtFrameLimit = 14

@@ -8,7 +8,7 @@
  */
 import {domidSelf, Errno} from '../../abi/xen.js'
 import {peek, poke64} from '../guest-words.js'
-import {type Arguments, again, type Context, copyIn, copyOut, entriesPerTurn} from './call.js'
+import {type Arguments, again, type Context, copyIn, copyOut} from './call.js'
 
 /** The largest extent a domain without devices may ask for. Source: xen/common/memory.c DOMU_MAX_ORDER. */
 const mostOrder = 9
@@ -60,7 +60,7 @@ export function overExtents(
   const request = reservationOf(view)
   if (request.extents > mostExtents || request.order > mostOrder || request.domain !== domidSelf) return start
   for (let index = start; index < request.extents; index++) {
-    if (index - start === entriesPerTurn) {
+    if (index > start && context.work.isEnough(2 ** request.order)) {
       args.set(0, index * 64 + command)
       return again
     }
@@ -131,7 +131,8 @@ export function exchange(context: Context, args: Arguments): number {
   if (done % givenPerChunk !== 0 || given.extents % givenPerChunk !== 0) return -Errno.inval
   let result = 0
   for (let turn = 0; done < given.extents; turn++) {
-    result = turn === entriesPerTurn ? again : exchangeChunk(context, given, wanted, done, givenPerChunk)
+    const isEnough = turn > 0 && context.work.isEnough(2 ** Math.max(given.order, wanted.order))
+    result = isEnough ? again : exchangeChunk(context, given, wanted, done, givenPerChunk)
     if (result < 0) break
     done += givenPerChunk
   }

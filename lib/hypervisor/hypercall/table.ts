@@ -6,7 +6,7 @@
 import {Errno, Hypercall} from '../../abi/xen.js'
 import {peek, poke64} from '../guest-words.js'
 import {field} from '../record.js'
-import {Arguments, again, type Context, entriesPerTurn, type HypercallHandler} from './call.js'
+import {Arguments, again, type Context, type HypercallHandler} from './call.js'
 import {consoleIo} from './console.js'
 import {eventChannelOp} from './events.js'
 import {grantTableOp} from './grants.js'
@@ -88,7 +88,7 @@ const inner = new Arguments()
 function multicall(context: Context, args: Arguments): number {
   const {memory} = context.vcpu
   for (let done = 0; args.low(1) !== 0 && memory.uint32[field.stopped >> 2] === 0; done++) {
-    if (done === entriesPerTurn) return again
+    if (done > 0 && context.work.isEnough()) return again
     const low = args.low(0)
     const high = args.high(0)
     const entry = peek(context.vcpu, low, high, entryBytes)

@@ -63,6 +63,7 @@ export class DomainProcess implements DomainService {
   private readonly host: HostDirectory
   private readonly hub: ConsoleHub
   private readonly consoleLog: BoundedLog
+  private readonly processLog: BoundedLog
   private readonly waiters: {until: 'shutdown' | 'death'; resolve: (end: DomainEnd) => void}[] = []
   private key: string
   private domid: number
@@ -85,6 +86,7 @@ export class DomainProcess implements DomainService {
     this.name = record.config.name
     this.paused = record.paused
     this.consoleLog = new BoundedLog(record.consoleLogPath)
+    this.processLog = new BoundedLog(this.host.logPath(this.name))
     this.hub = new ConsoleHub(() => this.feed())
   }
 
@@ -205,7 +207,7 @@ export class DomainProcess implements DomainService {
       message => this.heard(message),
       error => {
         this.log(`bug in a thread of the guest: ${error.stack ?? error.message}`)
-        void this.shutDown('crash', '')
+        void this.shutDown(shutdownReasons.indexOf('crash'), 'unknown')
       },
     )
     this.say(
@@ -221,8 +223,7 @@ export class DomainProcess implements DomainService {
       this.guest?.events.takeSent(message.port)
       if (message.port === consolePort) this.guest?.console.onEvent()
       else if (message.port === storePort) this.guest?.store.onEvent()
-    } else if (message.kind === 'shutdown')
-      void this.shutDown(shutdownReasons[message.reason] ?? 'crash', message.registers)
+    } else if (message.kind === 'shutdown') void this.shutDown(message.reason, message.registers)
     else if (message.kind === 'console') this.say(new TextDecoder().decode(message.bytes).trimEnd())
     else this.log(message.line)
   }
@@ -243,11 +244,12 @@ export class DomainProcess implements DomainService {
     }
   }
 
-  /** The guest has shut down: says so, then does what the configuration wants. */
-  private async shutDown(reason: ShutdownReason, registers: string): Promise<void> {
+  /** The guest has shut down, with Xen's reason code: says so, then does what the configuration wants. */
+  private async shutDown(code: number, registers: string): Promise<void> {
     if (this.reason !== undefined || this.dying) return
+    // A reason that does not exist counts as a crash.
+    const reason = shutdownReasons[code] ?? 'crash'
     this.reason = reason
-    const code = shutdownReasons.indexOf(reason)
     this.guest?.console.onEvent()
     this.log(`Domain ${this.domid} has shut down, reason code ${code} 0x${code.toString(16)}`)
     if (reason === 'crash') {
@@ -258,8 +260,13 @@ export class DomainProcess implements DomainService {
     const action = this.actionFor(reason)
     this.log(`Action for shutdown reason code ${code} is ${action}`)
     if (action === 'preserve') return
-    if (action === 'destroy' || action === 'coredump-destroy') return this.end()
-    await this.restart(action === 'rename-restart')
+    if (action === 'destroy') return this.end()
+    try {
+      await this.restart()
+    } catch (error) {
+      this.log(`Domain ${this.domid} cannot be built again: ${error instanceof Error ? error.message : error}`)
+      await this.end()
+    }
   }
 
   private actionFor(reason: ShutdownReason): DomainAction {
@@ -275,11 +282,13 @@ export class DomainProcess implements DomainService {
   }
 
   /** The same domain once more, under a new domid. */
-  private async restart(keepsOld: boolean): Promise<void> {
-    if (keepsOld) return this.end()
+  private async restart(): Promise<void> {
     this.log(`Domain ${this.domid} needs to be cleaned up: destroying the domain`)
     await this.stopGuest()
+    // It may be destroyed while it is on its way.
+    if (this.dying) return
     const record = await this.host.renew(this.key)
+    if (this.dying) return
     this.key = record.key
     this.domid = record.domid
     process.title = domainTitle(this.domid, this.name)
@@ -309,6 +318,7 @@ export class DomainProcess implements DomainService {
     this.log('Done. Exiting now')
     await this.control?.close()
     this.consoleLog.close()
+    this.processLog.close()
     process.exit(0)
   }
 
@@ -321,9 +331,9 @@ export class DomainProcess implements DomainService {
     }
   }
 
-  /** One line into the domain's log, which is this process's standard error. */
+  /** One line into the domain's log; standard error leads there too, for what Node has to say. */
   private log(line: string): void {
-    process.stderr.write(`${line}\n`)
+    this.processLog.write(new TextEncoder().encode(`${line}\n`))
   }
 
   /** One line into the hypervisor's message ring. */

@@ -49,7 +49,7 @@ addToOffset(hostNow())
 const hypervisor = new Hypervisor(memory, layout, {
   now,
   notifyHost: to => say({kind: 'event', port: to}),
-  onShutdown: reason => say({kind: 'shutdown', reason, registers: reason === 3 ? describeRegisters(vcpu) : ''}),
+  onShutdown: reason => say({kind: 'shutdown', reason, registers: describeRegisters(vcpu)}),
   emergencyConsole: bytes => say({kind: 'console', bytes}),
   log: line => say({kind: 'log', line}),
   cpuFeatures,

@@ -3,6 +3,7 @@
  * for `realXl`; `xlInside` runs one command inside this process with streams that keep what is written, for texts and exit statuses.
  */
 import {execFile, spawn} from 'node:child_process'
+import {once} from 'node:events'
 import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
@@ -45,7 +46,7 @@ export class TestHost {
   }
 
   /** Writes any file and returns its path. */
-  file(name: string, text: string): string {
+  file(name: string, text: string | Uint8Array): string {
     const path = join(this.folder, name)
     writeFileSync(path, text)
     return path
@@ -63,6 +64,22 @@ export class TestHost {
       child.stdin!.on('error', () => {})
       child.stdin!.end(input)
     })
+  }
+
+  /** The same with a limit on the size of files, for xl and the domains it starts: a write beyond it fails, as on a full disk. */
+  async xlLimited(kilobytes: number, words: string[]): Promise<Outcome> {
+    const script = `trap '' XFSZ; ulimit -f ${kilobytes}; exec "$@"`
+    const child = spawn('bash', ['-c', script, 'xl', process.execPath, this.program, ...words], {
+      env: this.environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const outcome: Outcome = {status: null, stdout: '', stderr: ''}
+    for (const name of ['stdout', 'stderr'] as const)
+      child[name].setEncoding('utf8').on('data', (text: string) => {
+        outcome[name] += text
+      })
+    const [status] = await once(child, 'close')
+    return {...outcome, status}
   }
 
   /** Starts xl and leaves it running. */

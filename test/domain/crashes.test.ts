@@ -1,0 +1,95 @@
+/**
+ * Guests that go wrong, as real domains: each ends its own domain and nothing else, its process leaves in good order, and the log says
+ * what happened, with registers and the end of the console.
+ */
+import {existsSync, readdirSync, readFileSync} from 'node:fs'
+import {join} from 'node:path'
+import t from 'tap'
+import {Hypercall} from '../../lib/abi/xen.js'
+import {Shutdown, TinyGuest} from '../support/tiny-guest.js'
+import {realXl, TestHost} from '../support/xl.js'
+import {littleEndian} from '../vectors/encode.js'
+
+t.setTimeout(280_000)
+
+const rax = 0
+const rsp = 4
+const pageFault = 14
+const jumpRax = [0xff, 0xe0]
+
+/** Registers a handler for page faults at an address where nothing is. */
+function handlerInNowhere(guest: TinyGuest): void {
+  const entry = [pageFault, 0, ...littleEndian(0xe033, 2), 0, 0, 0, 0, ...littleEndian(0x123456000, 8)]
+  guest.hypercall(Hypercall.setTrapTable, guest.data(Uint8Array.from([...entry, ...new Array(16).fill(0)])))
+}
+
+/** What the guest does after its greeting, and what the log must say of it. */
+const crashes: Record<string, {act: (guest: TinyGuest) => unknown; log: RegExp}> = {
+  'an exception without a handler': {act: guest => guest.raw(0x0f, 0x0b), log: /exception 6 .* without a handler/},
+  'a handler that is nowhere': {
+    act: guest => {
+      handlerInNowhere(guest)
+      guest.raw(0x31, 0xc0, 0x8a, 0x00) // xor eax, eax; mov al, [rax]
+    },
+    log: /exception 14 .* found no stack/,
+  },
+  'a fault with no stack to show it on': {
+    act: guest => {
+      handlerInNowhere(guest)
+      guest.move(rsp, 0x1000).raw(0x50) // push rax
+    },
+    log: /exception 14 .* found no stack/,
+  },
+  'a jump to where nothing is mapped': {
+    act: guest => guest.move(rax, 0x7f0000001000n).raw(...jumpRax),
+    log: /exception 14 .* at 0x7f0000001000 without a handler/,
+  },
+  'a jump to an address that cannot be': {
+    act: guest => guest.move(rax, 0x8000000000000000n).raw(...jumpRax),
+    log: /exception 13 .* without a handler/,
+  },
+  "a jump into Xen's own addresses": {
+    act: guest => guest.move(rax, 0xffff800000000000n).raw(...jumpRax),
+    log: /exception 14 .* at 0xffff800000000000 without a handler/,
+  },
+  'a jump into data that no instruction begins with': {
+    act: guest => guest.move(rax, guest.data(new Uint8Array(16).fill(0x06))).raw(...jumpRax),
+    log: /exception 6 .* without a handler/,
+  },
+  'an iret without a frame': {
+    act: guest => guest.move(rsp, 0).hypercall(Hypercall.iret),
+    log: /bad frame in HYPERVISOR_iret/,
+  },
+  'a crash of its own choice': {act: guest => guest.shutDown(Shutdown.crash), log: /Domain 1 has shut down/},
+  'a shutdown for a reason there is not': {
+    act: guest => guest.shutDown(200),
+    log: /has shut down, reason code 200 0xc8/,
+  },
+}
+
+/** Starts of lines that must never be in a log. */
+const ownFaults = /\bbug\b|^\s+at .*\(|UnhandledPromise|node:internal/m
+
+for (const [what, {act, log}] of Object.entries(crashes)) {
+  t.test(what, async t => {
+    const host = new TestHost(realXl)
+    t.teardown(() => host.close())
+    const guest = new TinyGuest().print('a tiny guest speaks\r\n')
+    act(guest)
+    const kernel = host.file('tiny', guest.kernel())
+    const config = host.file('bad.cfg', `name = "bad"\nkernel = "${kernel}"\nmemory = 8\non_crash = "destroy"\n`)
+    t.strictSame(await host.xl(['create', '-c', '-q', config]), {
+      status: 0,
+      stdout: 'a tiny guest speaks\r\n',
+      stderr: '',
+    })
+    const text = readFileSync(host.directory.logPath('bad'), 'utf8')
+    t.match(text, log)
+    t.match(text, /^registers of the guest:\nrip: [0-9a-f]{16} +rflags: [0-9a-f]{16}/m)
+    t.match(text, /^end of its console:\na tiny guest speaks\r?\n/m)
+    t.match(text, /Action for shutdown reason code \d+ is destroy\n.*\nDone\. Exiting now\n$/)
+    t.notMatch(text, ownFaults)
+    t.strictSame(readdirSync(join(host.path, 'domains')), [], 'nothing is left of it')
+    t.notOk(existsSync(join(host.path, 'lock')))
+  })
+}

@@ -1,0 +1,82 @@
+/** What becomes of a real domain whose guest has crashed: on_crash, and destroying it at a bad moment. */
+import {readFileSync, statSync} from 'node:fs'
+import t from 'tap'
+import {Shutdown, TinyGuest} from '../support/tiny-guest.js'
+import {realXl, TestHost, until} from '../support/xl.js'
+
+t.setTimeout(280_000)
+
+/** A configuration of a guest that speaks and crashes. */
+function crashing(host: TestHost, onCrash: string): string {
+  const kernel = host.file('tiny', new TinyGuest().print('it runs\r\n').shutDown(Shutdown.crash).kernel())
+  return host.file('bad.cfg', `name = "bad"\nkernel = "${kernel}"\nmemory = 8\non_crash = "${onCrash}"\n`)
+}
+
+t.test('preserve: it stays, crashed, to be looked at', async t => {
+  const host = new TestHost(realXl)
+  t.teardown(() => host.close())
+  t.match(await host.xl(['create', '-q', crashing(host, 'preserve')]), {status: 0, stdout: '', stderr: ''})
+  await until(async () => / ---sc- /.test((await host.xl(['list', 'bad'])).stdout))
+  t.match((await host.xl(['list', '-v', 'bad'])).stdout, / ---sc- .* 3 /, 'with its reason')
+  t.match(readFileSync(host.directory.logPath('bad'), 'utf8'), /end of its console:\nit runs/)
+  t.match(await host.xl(['console', '-e', '^X', 'bad'], '\x18'), {status: 0, stdout: 'it runs\r\n'}, 'what it said')
+  t.match(await host.xl(['pause', 'bad']), {status: 0})
+  t.match(await host.xl(['unpause', 'bad']), {status: 0})
+  t.match(await host.xl(['shutdown', 'bad']), {status: 1})
+  t.match(await host.xl(['destroy', 'bad']), {status: 0, stderr: ''})
+  t.strictSame(host.directory.list(), [])
+})
+
+t.test('restart: again and again, under new domids, until it is destroyed', async t => {
+  const host = new TestHost(realXl)
+  t.teardown(() => host.close())
+  t.match(await host.xl(['create', '-q', crashing(host, 'restart')]), {status: 0, stdout: '', stderr: ''})
+  const [{owner}] = host.directory.list()
+  await until(() => (host.directory.find({name: 'bad'})?.domid ?? 0) > 4)
+  t.match(host.directory.list(), [{name: 'bad', owner}], 'one domain, in one process')
+  t.match(await host.xl(['destroy', 'bad']), {status: 0, stderr: ''})
+  t.strictSame(host.directory.list(), [])
+  const log = readFileSync(host.directory.logPath('bad'), 'utf8')
+  t.match(log, /^Domain 4 has shut down, reason code 3 0x3$/m)
+  t.match(log, /\nDone\. Exiting now\n$/, 'and it ended in good order')
+  t.notMatch(log, /cannot be built|^\s+at .*\(/m)
+})
+
+t.test('destroyed at any moment of a restart', async t => {
+  const host = new TestHost(realXl)
+  t.teardown(() => host.close())
+  const config = crashing(host, 'restart')
+  for (let domid = 2; domid <= 4; domid++) {
+    await host.xl(['create', '-q', config])
+    const first = host.directory.find({name: 'bad'})!.domid
+    await until(() => (host.directory.find({name: 'bad'})?.domid ?? 0) > first)
+    t.match(await host.xl(['destroy', 'bad']), {status: 0, stderr: ''})
+    t.strictSame(host.directory.list(), [])
+    t.match(readFileSync(host.directory.logPath('bad'), 'utf8'), /\nDone\. Exiting now\n$/)
+  }
+})
+
+t.test('an action without the effect it promises is refused', async t => {
+  const host = new TestHost(realXl)
+  t.teardown(() => host.close())
+  for (const action of ['rename-restart', 'coredump-destroy', 'coredump-restart'])
+    t.match(await host.xl(['create', '-q', crashing(host, action)]), {
+      status: 1,
+      stderr: new RegExp(`bad\\.cfg:4:\\d+: on_crash = "${action}" is not possible here: `),
+    })
+})
+
+t.test('a log has an end, and a disk that is full does not end a domain', async t => {
+  const host = new TestHost(realXl)
+  t.teardown(() => host.close())
+  const kernel = host.file('tiny', new TinyGuest().print('x'.repeat(2000)).shutDown(Shutdown.crash).kernel())
+  const config = host.file('bad.cfg', `name = "bad"\nkernel = "${kernel}"\nmemory = 8\non_crash = "restart"\n`)
+  // No file may grow beyond 8 KiB: as on a full disk, but for this process and its children only.
+  t.match(await host.xlLimited(8, ['create', '-q', config]), {status: 0, stdout: '', stderr: ''})
+  const owner = host.directory.list()[0].owner
+  await until(() => (host.directory.find({name: 'bad'})?.domid ?? 0) > 8)
+  t.match(host.directory.list(), [{owner}], 'it goes on')
+  for (const path of [host.directory.logPath('bad'), host.directory.consoleLogPath('bad')])
+    t.ok(statSync(path).size <= 8192, path)
+  t.match(await host.xl(['destroy', 'bad']), {status: 0, stderr: ''})
+})

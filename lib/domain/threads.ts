@@ -9,7 +9,7 @@ import type {TranslatorStart} from './translator-worker.js'
 import type {WorkerMessage, WorkerStart} from './vcpu-worker.js'
 
 /** Executions of a basic block before it is translated. */
-const translateAfter = 150
+const translateAfter = 300
 
 /** A guest's running threads. */
 export interface GuestThreads {

@@ -4,6 +4,7 @@
  * Source: SDM vol. 2.
  */
 import type {Builder, Operand, Value} from '../ir/builder.js'
+import {Rflags} from '../registers.js'
 import {state} from '../state.js'
 import {setFlagsSome} from './flag-writers.js'
 import {type Form, form, type Instruction, instruction} from './instruction.js'
@@ -203,7 +204,8 @@ const pushf = instruction('PUSHF', {
   source: 'SDM vol. 2B PUSHF',
   forms: [form('9C', {size64: 'default'})],
   execute(s) {
-    s.system('pushf')
+    const kept = s.and(s.state('i32.load', state.rflags), s.constant(32, ~(Rflags.rf | Rflags.vm)))
+    push(s, s.resize(s.or(kept, s.statusFlags()), s.variant.operandBits))
   },
 })
 

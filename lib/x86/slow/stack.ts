@@ -1,7 +1,7 @@
 /**
- * Stack instructions that are rare or awkward: PUSHF POPF, POP to memory, PUSHA POPA, segment pushes and pops, ENTER.
+ * Stack instructions that are rare or awkward: POPF, POP to memory, PUSHA POPA, segment pushes and pops, ENTER.
  *
- * Source: SDM vol. 2A ENTER, vol. 2B POP, POPA, POPF, PUSHA, PUSHF.
+ * Source: SDM vol. 2A ENTER, vol. 2B POP, POPA, POPF, PUSHA.
  */
 import {Rflags} from '../registers.js'
 import {Segment} from '../state.js'
@@ -34,11 +34,6 @@ export function writableFlags(vcpu: Vcpu): bigint {
   if (cpl <= iopl) mask |= BigInt(Rflags.if)
   if (cpl === 0) mask |= BigInt(Rflags.iopl)
   return mask
-}
-
-function pushf(vcpu: Vcpu, at: number): number {
-  const flags = vcpu.rflags & ~BigInt(Rflags.rf | Rflags.vm)
-  return push(vcpu, operandBits(vcpu, at) / 8, flags) ? next : exit
 }
 
 function popf(vcpu: Vcpu, at: number): number {
@@ -147,7 +142,6 @@ function enter(vcpu: Vcpu, at: number): number {
 }
 
 export const stackPaths: Record<string, SlowPath> = {
-  pushf,
   popf,
   'pop-memory': popMemory,
   'push-segment': pushSegment,

@@ -20,6 +20,7 @@ import {
   store,
   writeRegister,
 } from './operand.js'
+import {copyUpward, fillUpward} from './string-runs.js'
 
 /** Elements done before pending work is looked at. */
 const burst = 65_536
@@ -49,6 +50,8 @@ function open(vcpu: Vcpu, at: number): Run {
   }
 }
 
+/** The plain case, which string-runs.ts can do. */
+const upward = (run: Run) => run.long && run.address === 64 && !run.backward
 const count = (run: Run) => BigInt.asUintN(run.address, run.vcpu.gpr(1))
 const linear = (run: Run, register: 6 | 7) => {
   const sum = BigInt.asUintN(run.address, run.vcpu.gpr(register)) + (register === 6 ? run.sourceBase : run.targetBase)
@@ -116,6 +119,7 @@ function repeat(
 
 function movs(vcpu: Vcpu, at: number): number {
   const run = open(vcpu, at)
+  if (upward(run) && run.sourceBase === 0n) copyUpward(vcpu, run.bytes)
   const {bytes} = run
   return repeat(
     run,
@@ -150,6 +154,7 @@ function overlapping(run: Run, from: number, to: number, elements: number): bool
 
 function stos(vcpu: Vcpu, at: number): number {
   const run = open(vcpu, at)
+  if (upward(run)) fillUpward(vcpu, run.bytes)
   const {bytes} = run
   const {memory} = vcpu
   return repeat(

@@ -8,7 +8,6 @@
  *
  * Source: xl.cfg(5) "Event Actions"; log lines as Xen's xl writes them.
  */
-import {readFile} from 'node:fs/promises'
 import type {DomId, EventPort, Mfn} from '../base/brand.js'
 import {OperatorError} from '../base/errors.js'
 import {BoundedLog} from '../control/bounded-log.js'
@@ -38,13 +37,16 @@ import {createDomainTree, renameInTree} from '../xenstore/domain-tree.js'
 import {Domain0} from '../xenstore/domain0.js'
 import {XenstoreServer} from '../xenstore/server.js'
 import {buildDomain} from './builder.js'
+import {collectGarbage} from './garbage.js'
 import {Domain0Grants} from './grant-mapper.js'
-import {type KernelImage, readKernelImage} from './kernel-image.js'
+import {type Inputs, readInputs} from './inputs.js'
 import {type GuestThreads, startThreads} from './threads.js'
 import type {WorkerMessage} from './vcpu-worker.js'
 
 /** Console output shown in the log of a crash. */
 const crashTailBytes = 4096
+/** The files a guest was built from are garbage by then. */
+const tidyAfterMs = 1000
 const dmesgLimit = 16 << 10
 
 /** What exists while a guest exists; a reboot makes another. */
@@ -75,8 +77,6 @@ export class DomainProcess implements DomainService {
   private messages = ''
   private typed: Uint8Array = new Uint8Array(0)
   private control: {close: () => Promise<void>} | undefined
-  private kernel!: KernelImage
-  private ramdisk: Uint8Array | undefined
 
   constructor(private readonly launch: Launch) {
     const {record} = launch
@@ -105,14 +105,7 @@ export class DomainProcess implements DomainService {
       const adopted = await this.host.adopt(this.key)
       this.key = adopted.key
       this.domid = adopted.domid
-      if (this.config.kernel === undefined) throw new OperatorError('neither kernel nor image given', {exitCode: 3})
-      const [kernelBytes, ramdisk] = await Promise.all([
-        readInput('kernel', this.config.kernel),
-        this.config.ramdisk === undefined ? undefined : readInput('ramdisk', this.config.ramdisk),
-      ])
-      this.kernel = await readKernelImage(kernelBytes, this.config.kernel)
-      this.ramdisk = ramdisk
-      this.guest = this.build()
+      this.guest = this.build(await readInputs(this.config))
       this.control = await serveControl(this.launch.record.socketPath, this, error =>
         this.log(`bug: ${error instanceof Error ? error.stack : error}`),
       )
@@ -122,10 +115,11 @@ export class DomainProcess implements DomainService {
       process.exit(1)
     }
     await this.launch.ready()
+    setTimeout(() => collectGarbage(), tidyAfterMs).unref()
     this.log(`Waiting for domain ${this.name} (domid ${this.domid}) to die [pid ${process.pid}]`)
   }
 
-  private build(): Guest {
+  private build(inputs: Inputs): Guest {
     const {config} = this
     const ramPages = config.memoryKb / 4
     const layout = layoutFor(ramPages, 1)
@@ -142,8 +136,7 @@ export class DomainProcess implements DomainService {
     const addressOf = (mfn: Mfn) => layout.ramBase + mfn * 4096
     const built = buildDomain({
       memory: {bytes: memory.bytes, addressOf},
-      kernel: this.kernel,
-      ...(this.ramdisk === undefined ? {} : {ramdisk: this.ramdisk}),
+      ...inputs,
       cmdline: config.cmdline,
       ramPages,
       sharedInfo: layout.sharedInfo as Mfn,
@@ -211,7 +204,7 @@ export class DomainProcess implements DomainService {
       },
     )
     this.say(
-      `Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, kernel ${this.kernel.name}`,
+      `Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, kernel ${inputs.kernel.name}`,
     )
     return {memory, layout, events, threads, console, store, dom0, startedMs: Date.now()}
   }
@@ -294,7 +287,15 @@ export class DomainProcess implements DomainService {
     process.title = domainTitle(this.domid, this.name)
     this.reason = undefined
     this.log('Done. Rebooting now')
-    this.guest = this.build()
+    try {
+      const inputs = await readInputs(this.config)
+      if (this.dying) return
+      this.guest = this.build(inputs)
+    } catch (error) {
+      this.log(`the domain cannot be built again: ${error instanceof Error ? error.message : error}`)
+      return this.end()
+    }
+    setTimeout(() => collectGarbage(), tidyAfterMs).unref()
   }
 
   private async stopGuest(): Promise<void> {
@@ -424,18 +425,6 @@ export class DomainProcess implements DomainService {
 
   attachConsole(stream: Parameters<DomainService['attachConsole']>[0]): void {
     this.hub.attach(stream)
-  }
-}
-
-/** A file the configuration names. */
-async function readInput(what: string, path: string): Promise<Uint8Array> {
-  try {
-    return await readFile(path)
-  } catch (cause) {
-    throw new OperatorError(`cannot read the ${what} "${path}": ${cause instanceof Error ? cause.message : cause}`, {
-      exitCode: 3,
-      cause,
-    })
   }
 }
 

@@ -5,6 +5,7 @@
 import {MessageChannel, Worker} from 'node:worker_threads'
 import type {MachineLayout} from '../hypervisor/layout.js'
 import {splitArea} from '../x86/engine.js'
+import {threadLimits} from './garbage.js'
 import type {TranslatorStart} from './translator-worker.js'
 import type {WorkerMessage, WorkerStart} from './vcpu-worker.js'
 
@@ -37,10 +38,12 @@ export function startThreads(
   const translator = new Worker(new URL('./translator-worker.js', import.meta.url), {
     workerData: translatorStart,
     transferList: [translatorEnd],
+    resourceLimits: threadLimits,
   })
   const vcpu = new Worker(new URL('./vcpu-worker.js', import.meta.url), {
     workerData: vcpuStart,
     transferList: [vcpuEnd],
+    resourceLimits: threadLimits,
   })
   vcpu.on('message', heard)
   for (const thread of [vcpu, translator]) thread.on('error', failed)

@@ -7,6 +7,7 @@ import type {Translated} from '../x86/jit/compiler.js'
 import {RegionTranslator, type TranslationJob} from '../x86/jit/translator.js'
 import {linearMemory} from '../x86/memory.js'
 import {state} from '../x86/state.js'
+import {collectGarbage} from './garbage.js'
 
 /** What the thread is given. */
 export interface TranslatorStart {
@@ -18,12 +19,17 @@ export interface TranslatorStart {
   readonly port: MessagePort
 }
 
+/** Without a job for so long, the thread gives memory back. */
+const tidyAfterMs = 2000
+
 const {memory: wasm, vcpuBase, records, port} = workerData as TranslatorStart
 const memory = linearMemory(wasm)
+const tidy = setTimeout(() => collectGarbage(true), tidyAfterMs)
 const translator = new RegionTranslator(memory, records)
 port.on('message', (jobs: readonly TranslationJob[]) => {
   const {bytes, ...batch} = translator.translate(jobs)
   const made: Translated = {batch, module: new WebAssembly.Module(bytes)}
   port.postMessage(made)
   Atomics.store(memory.int32, (vcpuBase + state.pending) >> 2, 1)
+  tidy.refresh()
 })

@@ -16,6 +16,7 @@ import {linearMemory} from '../x86/memory.js'
 import {state} from '../x86/state.js'
 import {Vcpu} from '../x86/vcpu.js'
 import {describeRegisters} from './crash-report.js'
+import {collectGarbage} from './garbage.js'
 
 /** What the main thread hands over. */
 export interface WorkerStart {
@@ -88,12 +89,23 @@ function obey(): boolean {
   }
 }
 
+/** After so much work a guest that falls asleep has left garbage worth collecting. */
+const tidyAfterNs = 3e9
+let tidiedAtNs = 0
+function tidy(): void {
+  const busyNs = memory.view.getFloat64(field.busyNs, true)
+  if (busyNs - tidiedAtNs < tidyAfterNs) return
+  tidiedAtNs = busyNs
+  collectGarbage()
+}
+
 /** Sleeps until an event can be delivered, a timer is due, or the main thread wants something. */
 function sleep(): void {
   while (hypervisor.isBlocked() && !hypervisor.isStopped()) {
     const seen = Atomics.load(memory.int32, wakeAt)
     hypervisor.deliverPending(vcpu)
     if (!hypervisor.isBlocked() || Atomics.load(memory.int32, controlAt) !== Control.run) return
+    tidy()
     const ms = (hypervisor.nextDeadline() - now()) / 1e6
     if (ms > 0) Atomics.wait(memory.int32, wakeAt, seen, ms)
   }

@@ -87,13 +87,16 @@ function toIntegers(mnemonic: string, prefix: string, opcode: string, source: st
   })
 }
 
-/** Two integers of an MMX register or memory → two numbers. From memory CVTPI2PD has nothing to do with MMX registers. */
-function fromIntegers(mnemonic: string, prefix: string, operation: OperationName, alwaysEnters: boolean): Instruction {
+/**
+ * Two integers of an MMX register or memory → two numbers. From memory they have nothing to do with MMX registers (so on AMD's processors; on
+ * Intel's CVTPI2PS has).
+ */
+function fromIntegers(mnemonic: string, prefix: string, operation: OperationName): Instruction {
   return instruction(mnemonic, {
-    source: `SDM vol. 2A ${mnemonic}`,
+    source: `SDM vol. 2A ${mnemonic}; what an EPYC does`,
     forms: [form(`${prefix} 0F 2A /r`, 'Vx', 'Qq', {feature: 'sse2'})],
     execute(s, target, source) {
-      const enters = alwaysEnters || source.kind !== 'memory'
+      const enters = source.kind !== 'memory'
       if (enters) waitForX87(s)
       exact(s, operation, s.registerAddress(target.ref!), bytesOf(s, source), 2)
       if (enters) enterMmx(s)
@@ -151,6 +154,6 @@ export const mmx: Instruction[] = [
   toIntegers('CVTPS2PI', 'NP', '2D', 'Wsd', 'singleToInt32'),
   toIntegers('CVTTPD2PI', '66', '2C', 'Wx', 'doubleTruncateInt32'),
   toIntegers('CVTPD2PI', '66', '2D', 'Wx', 'doubleToInt32'),
-  fromIntegers('CVTPI2PS', 'NP', 'int32ToSingle', true),
-  fromIntegers('CVTPI2PD', '66', 'int32ToDouble', false),
+  fromIntegers('CVTPI2PS', 'NP', 'int32ToSingle'),
+  fromIntegers('CVTPI2PD', '66', 'int32ToDouble'),
 ]

@@ -13,6 +13,7 @@ import {polynomials} from './polynomials.js'
 import {shaExtensions} from './sha.js'
 import {shifts} from './shifts.js'
 import {sseArithmetic} from './sse-arithmetic.js'
+import {sseConversions} from './sse-convert.js'
 import {sseInteger} from './sse-integer.js'
 import {sseMoves} from './sse-moves.js'
 import {sse4} from './sse4.js'
@@ -35,6 +36,7 @@ export const instructions: Instruction[] = [
   ...sseMoves,
   ...sseInteger,
   ...sseArithmetic,
+  ...sseConversions,
   ...ssse3,
   ...sse4,
   ...mmx,

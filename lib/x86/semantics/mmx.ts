@@ -7,8 +7,8 @@ import type {Builder, Operand, Value} from '../ir/builder.js'
 import {state} from '../state.js'
 import {form, type Instruction, instruction} from './instruction.js'
 import {combineMmx, enterMmx, readMmx, waitForX87, writeMmx} from './packed.js'
-import {bytesOf, exact, type OperationName} from './sse-arithmetic.js'
 import {elements, lane, setRegister, shuffle, withLane, zeroExtended} from './sse-common.js'
+import {bytesOf, exact, type OperationName} from './sse-exact.js'
 import {control, elementOf, extractByIndex, interleave, storeChosen, swizzleBy} from './sse-moves.js'
 
 type Execute = Instruction['execute']

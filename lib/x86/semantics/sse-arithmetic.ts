@@ -1,151 +1,184 @@
 /**
- * Floating-point arithmetic, comparisons and conversions of XMM registers. Every operation is done exactly, flags included, by
- * float/sse-exact.ts on the registers' bytes in vCPU state; plain cases that cannot raise anything but a sticky bit already set are done
- * inline (see fast()).
+ * Floating-point arithmetic and comparisons of XMM registers. Operations that cannot raise anything but a sticky bit already set are done by the
+ * host's instructions (sse-plain.ts says when); all others exactly, flags included, by float/sse-exact.ts on the registers' bytes.
  *
  * Source: SDM vol. 1 10.2.3 (MXCSR), 11.5 (exceptions), vol. 2.
  */
-import {SseOperation} from '../float/sse-exact.js'
 import type {Builder, Operand, Value} from '../ir/builder.js'
-import {state} from '../state.js'
 import {type Form, form, type Instruction, instruction} from './instruction.js'
-import {checkAligned, lane, register, setRegister, withLane} from './sse-common.js'
+import {lane, readAligned, register, setRegister} from './sse-common.js'
+import {bytesOf, exact, fromFloat, inScratch, numberWith, type OperationName, toFloat} from './sse-exact.js'
+import {
+  areOrderedLanes,
+  arePlainLanes,
+  arePositiveLanes,
+  type Bits,
+  isNormal,
+  isNormalOperation,
+  isOrdered,
+  isPlainMode,
+  isZeroOperation,
+  type Operator,
+} from './sse-plain.js'
 
-/** An exact operation by name. */
-export type OperationName = keyof typeof SseOperation
+const floatType = (bits: Bits) => (bits === 64 ? 'f64' : 'f32')
+const shapeOf = (bits: Bits) => (bits === 64 ? 'f64x2' : 'f32x4')
 
-/** Address of an operand's bytes: the register itself, or a copy of memory in scratch. */
-export function bytesOf(s: Builder, operand: Operand): Value {
-  if (operand.kind !== 'memory') return s.registerAddress(operand.ref!)
-  if (operand.bits === 128) checkAligned(s, operand)
-  const access = ({32: 'i32.store', 64: 'i64.store', 128: 'v128.store'} as const)[operand.bits]!
-  s.setState(access, state.scratch, s.read(operand))
-  return s.stateAddress(state.scratch)
-}
-
-/** Calls the exact operation; raises #XM when it says so. */
-export function exact(s: Builder, operation: Value | OperationName, target: Value, source: Value, lanes: number): void {
-  const number = typeof operation === 'string' ? s.constant(32, SseOperation[operation]) : operation
-  const result = s.call('sseExact', [number, target, source, s.constant(32, lanes)], 'i32')!
-  s.if(result, () => s.fault(19))
-}
-
-/**
- * True when MXCSR is the plain one (round to nearest, everything masked, no DAZ, no FTZ) and PE is already set, and value and operands are
- * normal numbers: then the host's operation gives the same result and changes no flag.
- */
-function fast(s: Builder, bits: 32 | 64, values: readonly Value[], plain: () => void, slow: () => void): void {
-  const control = s.and(s.state('i32.load', state.mxcsr), s.constant(32, 0xffe0))
-  let ok = s.equal(control, s.constant(32, 0x1fa0))
-  for (const value of values) {
-    // exponent - 1 < 0x7fe (0xfe): neither 0 nor all ones.
-    const shifted =
-      bits === 64
-        ? s.narrow(s.shiftRight(s.shiftLeft(value, s.constant(64, 1)), s.constant(64, 53)), 32)
-        : s.shiftRight(s.shiftLeft(value, s.constant(32, 1)), s.constant(32, 24))
-    ok = s.and(ok, s.below(s.subtract(shifted, s.constant(32, 1)), s.constant(32, bits === 64 ? 0x7fe : 0xfe)))
+/** What an operation does on plain numbers: values of both operands → the result, and when that is all there is to do. */
+interface Plain {
+  scalar(
+    s: Builder,
+    bits: Bits,
+    left: Value,
+    right: Value,
+  ): {
+    result: Value
+    when: Value
+    /** Asked only where `when` does not hold. */
+    orWhen?(): Value
   }
-  s.if(ok, plain, slow)
+  packed(s: Builder, bits: Bits, left: Value, right: Value): {result: Value; when: Value}
 }
 
-/** One arithmetic operation in its four shapes: PS PD SS SD. */
-function arithmetic(
+/** ADD SUB MUL DIV. */
+function arithmetic(operator: Operator): Plain {
+  return {
+    scalar(s, bits, left, right) {
+      const floats = [toFloat(s, left), toFloat(s, right)]
+      const result = s.hold(fromFloat(s, s.wasm(`${floatType(bits)}.${operator}`, floats)))
+      const when = isNormalOperation(s, left, right, result)
+      return {result, when, orWhen: () => isZeroOperation(s, operator, left, right, result)}
+    },
+    packed(s, bits, left, right) {
+      const result = s.hold(s.wasm(`${shapeOf(bits)}.${operator}`, [left, right]))
+      return {result, when: arePlainLanes(s, bits, operator, left, right, result)}
+    },
+  }
+}
+
+/** MIN MAX: the source wins unless the target is strictly smaller or larger. */
+function extreme(comparison: 'lt' | 'gt'): Plain {
+  return {
+    scalar(s, bits, left, right) {
+      const wins = s.wasm(`${floatType(bits)}.${comparison}`, [toFloat(s, left), toFloat(s, right)])
+      return {result: s.select(wins, left, right), when: s.and(isOrdered(s, left), isOrdered(s, right))}
+    },
+    packed(s, bits, left, right) {
+      const wins = s.wasm(`${shapeOf(bits)}.${comparison}`, [left, right])
+      return {result: s.wasm('v128.bitselect', [left, right, wins]), when: areOrderedLanes(s, bits, left, right)}
+    },
+  }
+}
+
+/** SQRT of the source. */
+const squareRoot: Plain = {
+  scalar(s, bits, _left, right) {
+    const result = fromFloat(s, s.wasm(`${floatType(bits)}.sqrt`, [toFloat(s, right)]))
+    const positive = s.and(isNormal(s, right), s.less(s.constant(bits, 0), right))
+    return {result, when: s.and(isPlainMode(s), positive)}
+  },
+  packed: (s, bits, _left, right) => ({
+    result: s.wasm(`${shapeOf(bits)}.sqrt`, [right]),
+    when: arePositiveLanes(s, bits, right),
+  }),
+}
+
+/** One operation in its four shapes: PS PD SS SD. */
+function fourShapes(
   mnemonic: string,
   opcode: string,
-  single: OperationName,
-  double: OperationName,
-  host?: string,
+  operations: Record<Bits, OperationName>,
+  plain: Plain,
 ): Instruction[] {
-  const packed = (suffix: string, prefix: string, operation: OperationName, lanes: number) =>
+  const packed = (suffix: string, prefix: string, bits: Bits) =>
     instruction(mnemonic + suffix, {
       source: `SDM vol. 2 ${mnemonic}${suffix}`,
       forms: [form(`${prefix} 0F ${opcode} /r`, 'Vx', 'Wx', {feature: 'sse2'})],
-      execute: (s, target, source) => exact(s, operation, s.registerAddress(target.ref!), bytesOf(s, source), lanes),
+      execute(s, target, source) {
+        const right = s.hold(readAligned(s, source))
+        const left = s.hold(register(s, target))
+        const {result, when} = plain.packed(s, bits, left, right)
+        s.if(
+          when,
+          () => setRegister(s, target, result),
+          () => exact(s, operations[bits], s.registerAddress(target.ref!), inScratch(s, right), 128 / bits),
+        )
+      },
     })
-  const scalar = (suffix: string, prefix: string, size: string, bits: 32 | 64, operation: OperationName) =>
+  const scalar = (suffix: string, prefix: string, size: string, bits: Bits) =>
     instruction(mnemonic + suffix, {
       source: `SDM vol. 2 ${mnemonic}${suffix}`,
       forms: [form(`${prefix} 0F ${opcode} /r`, `V${size}`, `W${size}`, {feature: 'sse2'})],
       execute(s, target, source) {
-        const slow = (from: Value) => exact(s, operation, s.registerAddress(target.ref!), from, 1)
-        if (host === undefined) return slow(bytesOf(s, source))
         const right = s.hold(s.read(source))
         const left = s.hold(s.read({...target, bits}))
-        const type = bits === 64 ? 'f64' : 'f32'
-        const wide = bits === 64 ? 'i64' : 'i32'
-        const result = s.hold(
-          s.wasm(`${wide}.reinterpret_${type}`, [
-            s.wasm(`${type}.${host}`, [
-              s.wasm(`${type}.reinterpret_${wide}`, [left]),
-              s.wasm(`${type}.reinterpret_${wide}`, [right]),
-            ]),
-          ]),
-        )
-        fast(
-          s,
-          bits,
-          [left, right, result],
-          () => s.setRegister(target.ref!, bits, result, 0, true),
-          () => {
-            s.setState(bits === 64 ? 'i64.store' : 'i32.store', state.scratch, right)
-            slow(s.stateAddress(state.scratch))
-          },
-        )
+        const {result, when, orWhen} = plain.scalar(s, bits, left, right)
+        const take = () => s.setRegister(target.ref!, bits, result, 0, true)
+        const slow = () => exact(s, operations[bits], s.registerAddress(target.ref!), inScratch(s, right), 1)
+        s.if(when, take, orWhen === undefined ? slow : () => s.if(orWhen(), take, slow))
       },
     })
-  return [
-    packed('PS', 'NP', single, 4),
-    packed('PD', '66', double, 2),
-    scalar('SS', 'F3', 'ss', 32, single),
-    scalar('SD', 'F2', 'sd', 64, double),
-  ]
+  return [packed('PS', 'NP', 32), packed('PD', '66', 64), scalar('SS', 'F3', 'ss', 32), scalar('SD', 'F2', 'sd', 64)]
+}
+
+/** Truth of a predicate (i32 of three bits) for numbers in order: of EQ LT LE and never, or its opposite. */
+function predicateTruth(s: Builder, predicate: Value, equal: Value, less: Value, never: Value): Value {
+  const at = (bit: number) => s.and(s.shiftRight(predicate, s.constant(32, bit)), s.constant(32, 1))
+  const or = (one: Value, other: Value) => (one.type === 'v128' ? s.wasm('v128.or', [one, other]) : s.or(one, other))
+  const high = s.select(at(0), never, or(less, equal))
+  return s.select(at(1), high, s.select(at(0), less, equal))
 }
 
 /** CMPPS and its kin: the predicate comes from the immediate's low three bits. */
 function compares(): Instruction[] {
-  const one = (mnemonic: string, prefix: string, operands: string[], operation: OperationName, lanes: number) =>
+  const one = (
+    mnemonic: string,
+    prefix: string,
+    operands: string[],
+    operation: OperationName,
+    bits: Bits,
+    run: (s: Builder, target: Operand, left: Value, right: Value, which: Value, slow: () => void) => void,
+  ) =>
     instruction(mnemonic, {
       source: 'SDM vol. 2A CMPPS … CMPSD',
       forms: [form(`${prefix} 0F C2 /r`, ...operands, 'Ib', {feature: 'sse2'})],
       execute(s, target, source, predicate) {
-        const which = s.and(s.zeroExtend(s.read(predicate), 32), s.constant(32, 7))
-        const number = s.or(s.shiftLeft(which, s.constant(32, 8)), s.constant(32, SseOperation[operation]))
-        exact(s, number, s.registerAddress(target.ref!), bytesOf(s, source), lanes)
+        const isPacked = target.bits === 128
+        const right = s.hold(isPacked ? readAligned(s, source) : s.read(source))
+        const left = s.hold(s.read(target))
+        const which = s.hold(s.and(s.zeroExtend(s.read(predicate), 32), s.constant(32, 7)))
+        const lanes = isPacked ? 128 / bits : 1
+        run(s, target, left, right, which, () =>
+          exact(s, numberWith(s, operation, which), s.registerAddress(target.ref!), inScratch(s, right), lanes),
+        )
       },
     })
+  const isOpposite = (s: Builder, which: Value) => s.shiftRight(which, s.constant(32, 2))
+  const packed = (mnemonic: string, prefix: string, operation: OperationName, bits: Bits) =>
+    one(mnemonic, prefix, ['Vx', 'Wx'], operation, bits, (s, target, left, right, which, slow) => {
+      const compare = (name: string) => s.wasm(`${shapeOf(bits)}.${name}`, [left, right])
+      const truth = predicateTruth(s, which, compare('eq'), compare('lt'), s.vector(new Uint8Array(16)))
+      const inverted = s.wasm('i32x4.splat', [s.negate(isOpposite(s, which))])
+      s.if(
+        areOrderedLanes(s, bits, left, right),
+        () => setRegister(s, target, s.wasm('v128.xor', [truth, inverted])),
+        slow,
+      )
+    })
+  const scalar = (mnemonic: string, prefix: string, size: string, operation: OperationName, bits: Bits) =>
+    one(mnemonic, prefix, [`V${size}`, `W${size}`], operation, bits, (s, target, left, right, which, slow) => {
+      const compare = (name: string) => s.wasm(`${floatType(bits)}.${name}`, [toFloat(s, left), toFloat(s, right)])
+      const truth = predicateTruth(s, which, compare('eq'), compare('lt'), s.constant(32, 0))
+      const mask = s.negate(s.zeroExtend(s.xor(truth, isOpposite(s, which)), bits))
+      const isPlain = s.and(isOrdered(s, left), isOrdered(s, right))
+      s.if(isPlain, () => s.setRegister(target.ref!, bits, mask, 0, true), slow)
+    })
   return [
-    one('CMPPS', 'NP', ['Vx', 'Wx'], 'compareSingle', 4),
-    one('CMPPD', '66', ['Vx', 'Wx'], 'compareDouble', 2),
-    one('CMPSS', 'F3', ['Vss', 'Wss'], 'compareSingle', 1),
-    one('CMPSD', 'F2', ['Vsd', 'Wsd'], 'compareDouble', 1),
+    packed('CMPPS', 'NP', 'compareSingle', 32),
+    packed('CMPPD', '66', 'compareDouble', 64),
+    scalar('CMPSS', 'F3', 'ss', 'compareSingle', 32),
+    scalar('CMPSD', 'F2', 'sd', 'compareDouble', 64),
   ]
-}
-
-/** Sums across lanes; and those whose immediate goes to the exact operation: dot products, roundings. */
-function across(mnemonic: string, encoding: string, operation: OperationName, lanes: number): Instruction {
-  return instruction(mnemonic, {
-    source: `SDM vol. 2 ${mnemonic}`,
-    forms: [form(encoding, 'Vx', 'Wx', {feature: 'sse3'})],
-    execute: (s, target, source) => exact(s, operation, s.registerAddress(target.ref!), bytesOf(s, source), lanes),
-  })
-}
-
-function controlled(
-  mnemonic: string,
-  opcode: string,
-  size: string,
-  operation: OperationName,
-  lanes: number,
-): Instruction {
-  return instruction(mnemonic, {
-    source: `SDM vol. 2 ${mnemonic}`,
-    forms: [form(`66 0F 3A ${opcode} /r`, `V${size}`, `W${size}`, 'Ib', {feature: 'sse4_1'})],
-    execute(s, target, source, immediate) {
-      const shifted = s.shiftLeft(s.zeroExtend(s.read(immediate), 32), s.constant(32, 8))
-      const number = s.or(shifted, s.constant(32, SseOperation[operation]))
-      exact(s, number, s.registerAddress(target.ref!), bytesOf(s, source), lanes)
-    },
-  })
 }
 
 /** COMISS … UCOMISD: ZF PF CF. */
@@ -154,78 +187,48 @@ function ordered(
   prefix: string,
   opcode: string,
   size: string,
-  isDouble: number,
+  bits: Bits,
   quiet: number,
 ): Instruction {
   return instruction(mnemonic, {
     source: `SDM vol. 2 ${mnemonic}`,
     forms: [form(`${prefix} 0F ${opcode} /r`, `V${size}`, `W${size}`, {feature: 'sse2'})],
     execute(s, first, second) {
-      const flags = s.call(
-        'sseCompare',
-        [s.constant(32, isDouble | (quiet << 1)), s.registerAddress(first.ref!), bytesOf(s, second)],
-        'i32',
-      )!
-      s.if(s.less(flags, s.constant(32, 0)), () => s.fault(19))
-      s.setFlags('explicit', 32, {a: flags})
+      const right = s.hold(s.read(second))
+      const left = s.hold(s.read(first))
+      const compare = (name: string) => s.wasm(`${floatType(bits)}.${name}`, [toFloat(s, left), toFloat(s, right)])
+      const flags = s.declare('i32')
+      s.if(
+        s.and(isOrdered(s, left), isOrdered(s, right)),
+        () => s.assign(flags, s.or(s.shiftLeft(compare('eq'), s.constant(32, 6)), compare('lt'))),
+        () => {
+          const kind = s.constant(32, (bits === 64 ? 1 : 0) | (quiet << 1))
+          const answer = s.call('sseCompare', [kind, s.registerAddress(first.ref!), inScratch(s, right)], 'i32')!
+          s.if(s.less(answer, s.constant(32, 0)), () => s.fault(19))
+          s.assign(flags, answer)
+        },
+      )
+      s.setFlags('explicit', 32, {a: s.variable(flags, 32)})
     },
   })
 }
 
-/** Register to register conversions that write `lanes` results and, if `clear`, zero the upper half. */
-function convert(
-  mnemonic: string,
-  encoding: string,
-  operands: [string, string],
-  operation: OperationName,
-  lanes: number,
-  clear = false,
-): Instruction {
+/** Sums across lanes, and dot products, whose immediate goes to the exact operation. */
+function across(mnemonic: string, encoding: string, operation: OperationName, lanes: number): Instruction {
   return instruction(mnemonic, {
-    source: `SDM vol. 2A ${mnemonic}`,
-    forms: [form(encoding, ...operands, {feature: 'sse2'})],
-    execute(s, target, source) {
-      exact(s, operation, s.registerAddress(target.ref!), bytesOf(s, source), lanes)
-      if (clear) setRegister(s, target, withLane(s, register(s, target), 64, 1, s.constant(64, 0)))
-    },
+    source: `SDM vol. 2 ${mnemonic}`,
+    forms: [form(encoding, 'Vx', 'Wx', {feature: 'sse3'})],
+    execute: (s, target, source) => exact(s, operation, s.registerAddress(target.ref!), bytesOf(s, source), lanes),
   })
 }
 
-/** CVTSI2SS, CVTSI2SD: from a general register or memory of 32 or 64 bits. */
-function fromInteger(mnemonic: string, prefix: string, narrow: OperationName, wide: OperationName): Instruction {
+function dotProduct(mnemonic: string, opcode: string, operation: OperationName, lanes: number): Instruction {
   return instruction(mnemonic, {
     source: `SDM vol. 2A ${mnemonic}`,
-    forms: [form(`${prefix} 0F 2A /r`, 'Vx', 'Ey', {feature: 'sse2'})],
-    execute(s, target, source) {
-      const value = s.read(source)
-      s.setState(value.bits === 64 ? 'i64.store' : 'i32.store', state.scratch, value)
-      exact(s, value.bits === 64 ? wide : narrow, s.registerAddress(target.ref!), s.stateAddress(state.scratch), 1)
-    },
-  })
-}
-
-/** CVT(T)SS2SI, CVT(T)SD2SI: to a general register. */
-function toInteger(
-  mnemonic: string,
-  prefix: string,
-  opcode: string,
-  size: string,
-  narrow: OperationName,
-  wide: OperationName,
-): Instruction {
-  return instruction(mnemonic, {
-    source: `SDM vol. 2A ${mnemonic}`,
-    forms: [form(`${prefix} 0F ${opcode} /r`, 'Gy', `W${size}`, {feature: 'sse2'})],
-    execute(s, target, source) {
-      const from = bytesOf(s, source)
-      const operation = s.constant(32, SseOperation[target.bits === 64 ? wide : narrow])
-      const result = s.call(
-        'sseExact',
-        [operation, s.stateAddress(state.scratch + 32), from, s.constant(32, 1)],
-        'i32',
-      )!
-      s.if(result, () => s.fault(19))
-      s.write(target, s.state(target.bits === 64 ? 'i64.load' : 'i32.load', state.scratch + 32))
+    forms: [form(`66 0F 3A ${opcode} /r`, 'Vx', 'Wx', 'Ib', {feature: 'sse4_1'})],
+    execute(s, target, source, immediate) {
+      const number = numberWith(s, operation, s.zeroExtend(s.read(immediate), 32))
+      exact(s, number, s.registerAddress(target.ref!), bytesOf(s, source), lanes)
     },
   })
 }
@@ -241,10 +244,7 @@ function approximate(mnemonic: string, opcode: string, compute: (s: Builder, val
       source: `SDM vol. 2B ${name}`,
       forms: [encoding],
       execute(s, target, source) {
-        if (lanes === 4) {
-          checkAligned(s, source)
-          return setRegister(s, target, compute(s, s.read(source)))
-        }
+        if (lanes === 4) return setRegister(s, target, compute(s, readAligned(s, source)))
         const spread = s.wasm('i32x4.splat', [s.read(source)])
         s.setRegister(target.ref!, 32, lane(s, compute(s, spread), 32, 0), 0, true)
       },
@@ -263,13 +263,13 @@ function flush(s: Builder, value: Value): Value {
 const one = Uint8Array.from([0, 0, 0x80, 0x3f, 0, 0, 0x80, 0x3f, 0, 0, 0x80, 0x3f, 0, 0, 0x80, 0x3f])
 
 export const sseArithmetic: Instruction[] = [
-  ...arithmetic('ADD', '58', 'addSingle', 'addDouble', 'add'),
-  ...arithmetic('MUL', '59', 'multiplySingle', 'multiplyDouble', 'mul'),
-  ...arithmetic('SUB', '5C', 'subtractSingle', 'subtractDouble', 'sub'),
-  ...arithmetic('MIN', '5D', 'minimumSingle', 'minimumDouble'),
-  ...arithmetic('DIV', '5E', 'divideSingle', 'divideDouble', 'div'),
-  ...arithmetic('MAX', '5F', 'maximumSingle', 'maximumDouble'),
-  ...arithmetic('SQRT', '51', 'squareRootSingle', 'squareRootDouble'),
+  ...fourShapes('ADD', '58', {32: 'addSingle', 64: 'addDouble'}, arithmetic('add')),
+  ...fourShapes('MUL', '59', {32: 'multiplySingle', 64: 'multiplyDouble'}, arithmetic('mul')),
+  ...fourShapes('SUB', '5C', {32: 'subtractSingle', 64: 'subtractDouble'}, arithmetic('sub')),
+  ...fourShapes('MIN', '5D', {32: 'minimumSingle', 64: 'minimumDouble'}, extreme('lt')),
+  ...fourShapes('DIV', '5E', {32: 'divideSingle', 64: 'divideDouble'}, arithmetic('div')),
+  ...fourShapes('MAX', '5F', {32: 'maximumSingle', 64: 'maximumDouble'}, extreme('gt')),
+  ...fourShapes('SQRT', '51', {32: 'squareRootSingle', 64: 'squareRootDouble'}, squareRoot),
   ...compares(),
   across('HADDPS', 'F2 0F 7C /r', 'horizontalAddSingle', 4),
   across('HADDPD', '66 0F 7C /r', 'horizontalAddDouble', 2),
@@ -277,32 +277,12 @@ export const sseArithmetic: Instruction[] = [
   across('HSUBPD', '66 0F 7D /r', 'horizontalSubtractDouble', 2),
   across('ADDSUBPS', 'F2 0F D0 /r', 'addSubtractSingle', 4),
   across('ADDSUBPD', '66 0F D0 /r', 'addSubtractDouble', 2),
-  controlled('DPPS', '40', 'x', 'dotProductSingle', 4),
-  controlled('DPPD', '41', 'x', 'dotProductDouble', 2),
-  controlled('ROUNDPS', '08', 'x', 'roundSingle', 4),
-  controlled('ROUNDPD', '09', 'x', 'roundDouble', 2),
-  controlled('ROUNDSS', '0A', 'ss', 'roundSingle', 1),
-  controlled('ROUNDSD', '0B', 'sd', 'roundDouble', 1),
-  ordered('UCOMISS', 'NP', '2E', 'ss', 0, 1),
-  ordered('UCOMISD', '66', '2E', 'sd', 1, 1),
-  ordered('COMISS', 'NP', '2F', 'ss', 0, 0),
-  ordered('COMISD', '66', '2F', 'sd', 1, 0),
-  convert('CVTSS2SD', 'F3 0F 5A /r', ['Vx', 'Wss'], 'singleToDouble', 1),
-  convert('CVTSD2SS', 'F2 0F 5A /r', ['Vx', 'Wsd'], 'doubleToSingle', 1),
-  convert('CVTPS2PD', 'NP 0F 5A /r', ['Vx', 'Wsd'], 'singleToDouble', 2),
-  convert('CVTPD2PS', '66 0F 5A /r', ['Vx', 'Wx'], 'doubleToSingle', 2, true),
-  convert('CVTDQ2PS', 'NP 0F 5B /r', ['Vx', 'Wx'], 'int32ToSingle', 4),
-  convert('CVTPS2DQ', '66 0F 5B /r', ['Vx', 'Wx'], 'singleToInt32', 4),
-  convert('CVTTPS2DQ', 'F3 0F 5B /r', ['Vx', 'Wx'], 'singleTruncateInt32', 4),
-  convert('CVTDQ2PD', 'F3 0F E6 /r', ['Vx', 'Wsd'], 'int32ToDouble', 2),
-  convert('CVTPD2DQ', 'F2 0F E6 /r', ['Vx', 'Wx'], 'doubleToInt32', 2, true),
-  convert('CVTTPD2DQ', '66 0F E6 /r', ['Vx', 'Wx'], 'doubleTruncateInt32', 2, true),
-  fromInteger('CVTSI2SS', 'F3', 'int32ToSingle', 'int64ToSingle'),
-  fromInteger('CVTSI2SD', 'F2', 'int32ToDouble', 'int64ToDouble'),
-  toInteger('CVTSS2SI', 'F3', '2D', 'ss', 'singleToInt32', 'singleToInt64'),
-  toInteger('CVTSD2SI', 'F2', '2D', 'sd', 'doubleToInt32', 'doubleToInt64'),
-  toInteger('CVTTSS2SI', 'F3', '2C', 'ss', 'singleTruncateInt32', 'singleTruncateInt64'),
-  toInteger('CVTTSD2SI', 'F2', '2C', 'sd', 'doubleTruncateInt32', 'doubleTruncateInt64'),
+  dotProduct('DPPS', '40', 'dotProductSingle', 4),
+  dotProduct('DPPD', '41', 'dotProductDouble', 2),
+  ordered('UCOMISS', 'NP', '2E', 'ss', 32, 1),
+  ordered('UCOMISD', '66', '2E', 'sd', 64, 1),
+  ordered('COMISS', 'NP', '2F', 'ss', 32, 0),
+  ordered('COMISD', '66', '2F', 'sd', 64, 0),
   ...approximate('RCP', '53', (s, value) => flush(s, s.wasm('f32x4.div', [s.vector(one), flush(s, value)]))),
   ...approximate('RSQRT', '52', (s, value) =>
     s.wasm('f32x4.div', [s.vector(one), s.wasm('f32x4.sqrt', [flush(s, value)])]),

@@ -8,14 +8,14 @@
  *   0x02000  log of TLB entries filled since the last flush                      (cache: never saved)
  *   0x04000  constant tables of CRC32 and AES                                    (never saved)
  *   0x08000  TLBs: supervisor read, write, fetch, then the same for user mode    (caches: never saved)
- *   0x20000  jump cache: place of RIP in linear memory → decoded code            (cache: never saved)
+ *   0x20000  jump cache, two sets: place of RIP in linear memory → decoded code  (cache: never saved)
  *
  * Status flags are lazy: `flagKind` says how CF PF AF ZF SF OF follow from flagA, flagB and flagR (see flags.ts);
  * the other bits of RFLAGS live in `rflags`, where the status bits are always zero.
  */
 
 /** Byte size of one vCPU area. */
-export const vcpuAreaBytes = 0xa0000
+export const vcpuAreaBytes = 0x120000
 
 export const state = {
   gpr: 0, //              16 × u64 in the manual's order: RAX RCX RDX RBX RSP RBP RSI RDI R8 … R15
@@ -117,6 +117,8 @@ export const tables = {
  * Keyed by where RIP's byte lies in linear memory, it outlives address-space switches.
  */
 export const jumpCache = {
+  /** Two entries per place: the second set follows the first. */
+  sets: 2,
   entries: 32_768,
   entryBytes: 16,
   start: 0x20000,

@@ -12,11 +12,13 @@ import type {LinearMemory} from '../memory.js'
 import {jumpCache, state, tlb, tlbLog} from '../state.js'
 import {AccessKind} from './refill.js'
 
+/** From an entry of the jump cache to the one of the second set, in words. */
+const secondSet = (jumpCache.entries * jumpCache.entryBytes) / 4
 const allBytes = 2 * tlb.kinds * tlb.tableBytes
 
 export class Tlb {
   /** Word offsets of jump-cache entries of blocks that span two pages. */
-  private crossing: number[] = []
+  private readonly crossing = new Set<number>()
 
   constructor(
     private readonly memory: LinearMemory,
@@ -77,18 +79,24 @@ export class Tlb {
   link(start: number, low: number, high: number, key: number, head: number, crosses: boolean): void {
     const {uint32} = this.memory
     const at = this.jumpEntry(start)
+    if (uint32[at + 2] !== 0) {
+      // The former one moves to the second set: places that share an entry and take turns both stay.
+      const second = at + secondSet
+      uint32.copyWithin(second, at, at + 4)
+      if (this.crossing.has(at)) this.crossing.add(second)
+    }
     uint32[at] = low
     uint32[at + 1] = high
     uint32[at + 2] = key
     uint32[at + 3] = head
-    if (crosses) this.crossing.push(at)
+    if (crosses) this.crossing.add(at)
   }
 
   /** Forgets a block that goes away. */
   unlink(start: number, head: number): void {
     const {uint32} = this.memory
     const at = this.jumpEntry(start)
-    if (uint32[at + 3] === head) uint32[at + 2] = 0
+    for (const entry of [at, at + secondSet]) if (uint32[entry + 3] === head) uint32[entry + 2] = 0
   }
 
   private jumpEntry(start: number): number {
@@ -96,16 +104,16 @@ export class Tlb {
   }
 
   private forgetCrossing(): void {
-    if (this.crossing.length === 0) return
+    if (this.crossing.size === 0) return
     for (const at of this.crossing) this.memory.uint32[at + 2] = 0
-    this.crossing = []
+    this.crossing.clear()
   }
 
   /** Forgets where every place leads. */
   flushJumps(): void {
     const start = this.base + jumpCache.start
-    this.memory.bytes.fill(0, start, start + jumpCache.entries * jumpCache.entryBytes)
-    this.crossing = []
+    this.memory.bytes.fill(0, start, start + jumpCache.sets * jumpCache.entries * jumpCache.entryBytes)
+    this.crossing.clear()
   }
 
   private clearAll(): void {

@@ -233,6 +233,11 @@ export class Code extends Bytes {
     this.byte(0xfc)
     this.append(new Uint8Array([10, 0, 0]))
   }
+  /** Fills bytes: target, value, length. */
+  memoryFill(): void {
+    this.byte(0xfc)
+    this.append(new Uint8Array([11, 0]))
+  }
   drop(): void {
     this.byte(0x1a)
   }

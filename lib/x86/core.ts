@@ -12,8 +12,11 @@ import {Code, Module} from '../wasm/builder.js'
 import {conditionNames, type Signature, slowSignatures} from './callable.js'
 import {condition, statusFlags} from './conditions.js'
 import {record, recordBytes} from './decode/record.js'
+import {slowPathNumber} from './instruction-set.js'
+import {Status} from './interpret.js'
 import {AccessKind, addRefill} from './mmu/refill.js'
 import {ExitReason, jumpCache, state, tlb} from './state.js'
+import {addStringRuns} from './string-runs.js'
 
 /** The block head's fields. */
 export const blockHead = {countdown: 0, page: 4, translation: 8} as const
@@ -36,10 +39,12 @@ export function coreModule(pages: number): Uint8Array<ArrayBuffer> {
     ([name, signature]) => [name, signature, module.import(name, ...signature)] as const,
   )
   const handlerType = module.type(['i32'], ['i32'])
-  for (const [name, signature, imported] of slow) module.function(name, ...signature, passOn(signature, imported))
   const conditions = conditionNames.map((name, code) => module.function(name, [], ['i32'], condition(code, cpu)))
   module.function('statusFlags', [], ['i32'], statusFlags(cpu, conditions))
   const refill = addRefill(module, cpu, misses)
+  const runs = addStringRuns(module, cpu, refill)
+  for (const [name, signature, imported] of slow)
+    module.function(name, ...signature, name === 'system' ? system(imported, runs) : passOn(signature, imported))
   module.function('run', [], [], dispatcher(cpu, handlerType, refill))
   return module.bytes()
 }
@@ -48,6 +53,31 @@ export function coreModule(pages: number): Uint8Array<ArrayBuffer> {
 function passOn([parameters]: Signature, imported: number): Code {
   const code = new Code(parameters)
   for (const index of parameters.keys()) code.localGet(index)
+  code.call(imported)
+  return code
+}
+
+/** A slow path by its number; repeated MOVS and STOS are tried here first. */
+function system(imported: number, {moveRun, storeRun}: {moveRun: number; storeRun: number}): Code {
+  const code = new Code(['i32', 'i32'])
+  for (const [path, run] of [
+    ['rep-movs', moveRun],
+    ['rep-stos', storeRun],
+  ] as const) {
+    code.localGet(1)
+    code.i32Const(slowPathNumber(path))
+    code.op('i32.eq')
+    code.if()
+    code.localGet(0)
+    code.call(run)
+    code.if()
+    code.i32Const(Status.next)
+    code.return()
+    code.end()
+    code.end()
+  }
+  code.localGet(0)
+  code.localGet(1)
   code.call(imported)
   return code
 }

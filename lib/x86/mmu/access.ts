@@ -5,10 +5,9 @@
  *
  * Source: SDM vol. 3A 4.10 (TLBs), 6.15 (#PF, #GP for non-canonical addresses).
  */
-import {ExitReason, state, tlb} from '../state.js'
+import {ExitReason, state} from '../state.js'
 import type {Vcpu} from '../vcpu.js'
 import {PageFault, type WalkContext, walk, walked} from './paging.js'
-import {AccessKind} from './refill.js'
 
 /** Stands for #GP(0) or #SS(0) until the run loop has seen which segment the instruction used. */
 export const nonCanonical = 0xff
@@ -204,21 +203,6 @@ export class GuestAccess {
     // Without NX the fetch bit is not reported; the guest runs with NX on.
     this.pageFault(low, high, error)
     return -1
-  }
-
-  /**
-   * Byte offset in linear memory of one byte for the running instruction, the rest of its page follows; 0 when the access is not simple. A
-   * page to write to holds no decoded code.
-   */
-  host(low: number, high: number, kind: number): number {
-    const {vcpu} = this
-    const {uint32} = vcpu.memory
-    const table =
-      vcpu.base + tlb.start + (uint32[(vcpu.base + state.mmuMode) >>> 2] * tlb.kinds + kind) * tlb.tableBytes
-    const at = (table + ((low >>> 8) & 0x3ff0)) >>> 2
-    if (uint32[at] === (low & ~0xfff) >>> 0 && (uint32[at + 1] | 0) === high) return (uint32[at + 2] + low) >>> 0
-    const found = this.probe(low, high, kind === AccessKind.write ? 'write' : 'read')
-    return found < 0 || (kind === AccessKind.write && vcpu.code.hasCode(found)) ? 0 : found
   }
 
   /** Byte offset in linear memory of one byte for a copy on behalf of the guest, or -1; leaves no fault behind. */

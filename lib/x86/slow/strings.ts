@@ -1,6 +1,7 @@
 /**
  * Repeated string instructions, a run of elements inside one page at a time. After each run the registers are right, so a fault or an
- * interrupt in the middle finds RIP at the instruction and the counts where they stand.
+ * interrupt in the middle finds RIP at the instruction and the counts where they stand. The plain cases of MOVS and STOS do not come here:
+ * see ../string-runs.ts.
  *
  * Source: SDM vol. 2B REP/REPE/REPZ/REPNE/REPNZ.
  */
@@ -20,7 +21,6 @@ import {
   store,
   writeRegister,
 } from './operand.js'
-import {copyUpward, fillUpward} from './string-runs.js'
 
 /** Elements done before pending work is looked at. */
 const burst = 65_536
@@ -50,8 +50,6 @@ function open(vcpu: Vcpu, at: number): Run {
   }
 }
 
-/** The plain case, which string-runs.ts can do. */
-const upward = (run: Run) => run.long && run.address === 64 && !run.backward
 const count = (run: Run) => BigInt.asUintN(run.address, run.vcpu.gpr(1))
 const linear = (run: Run, register: 6 | 7) => {
   const sum = BigInt.asUintN(run.address, run.vcpu.gpr(register)) + (register === 6 ? run.sourceBase : run.targetBase)
@@ -119,7 +117,6 @@ function repeat(
 
 function movs(vcpu: Vcpu, at: number): number {
   const run = open(vcpu, at)
-  if (upward(run) && run.sourceBase === 0n) copyUpward(vcpu, run.bytes)
   const {bytes} = run
   return repeat(
     run,
@@ -154,7 +151,6 @@ function overlapping(run: Run, from: number, to: number, elements: number): bool
 
 function stos(vcpu: Vcpu, at: number): number {
   const run = open(vcpu, at)
-  if (upward(run)) fillUpward(vcpu, run.bytes)
   const {bytes} = run
   const {memory} = vcpu
   return repeat(

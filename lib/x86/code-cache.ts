@@ -80,6 +80,7 @@ export class CodeCache {
   add(block: Block, countdown: number): void {
     this.view.setInt32(block.head + blockHead.countdown, countdown, true)
     this.view.setUint32(block.head + blockHead.page, block.page, true)
+    this.view.setUint32(block.head + blockHead.secondPage, block.secondPage, true)
     this.setTranslation(block, 0)
     const list = this.blocks.get(block.start)
     if (list) list.push(block)

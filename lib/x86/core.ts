@@ -7,6 +7,7 @@
  *
  *   0  i32  countdown to translation      4  u32  byte offset of the page it lies in
  *   8  u32  translation: function-table slot | entry number << 16, 0 none
+ *   12 u32  byte offset of the page after it, when the last instruction reaches into it; else 0
  */
 import {Code, Module} from '../wasm/builder.js'
 import {conditionNames, type Signature, slowSignatures} from './callable.js'
@@ -19,7 +20,7 @@ import {ExitReason, jumpCache, state, tlb} from './state.js'
 import {addStringRuns} from './string-runs.js'
 
 /** The block head's fields. */
-export const blockHead = {countdown: 0, page: 4, translation: 8} as const
+export const blockHead = {countdown: 0, page: 4, translation: 8, secondPage: 12} as const
 
 /**
  * The module; exports `run() → void` and everything in callable.ts. Imports memory, table `handlers`, global `cpu`, the slow functions, and those
@@ -91,11 +92,52 @@ function dispatcher(cpuGlobal: number, handlerType: number, refill: number): Cod
   const budget = code.local('i32')
   const mode = code.local('i32')
   const rip = code.local('i64')
+  const next = code.local('i64')
   const leave = (reason: number) => {
     code.localGet(cpu)
     code.i32Const(reason)
     code.memory('i32.store', state.exitReason)
     code.return()
+  }
+  /** Pushes whether the page after RIP's lies elsewhere than the block at `at` has it. */
+  const secondPageMoved = () => {
+    code.localGet(rip)
+    code.i64Const(-4096)
+    code.op('i64.and')
+    code.i64Const(4096)
+    code.op('i64.add')
+    code.localSet(next)
+    code.localGet(cpu)
+    code.localGet(cpu)
+    code.memory('i32.load', state.mmuMode)
+    code.i32Const(tlb.kinds * tlb.tableBytes)
+    code.op('i32.mul')
+    code.op('i32.add')
+    code.localGet(next)
+    code.op('i32.wrap_i64')
+    code.i32Const(8)
+    code.op('i32.shr_u')
+    code.i32Const((tlb.entries - 1) * tlb.entryBytes)
+    code.op('i32.and')
+    code.op('i32.add')
+    code.localTee(entry)
+    code.memory('i64.load', tlb.start + AccessKind.fetch * tlb.tableBytes)
+    code.localGet(next)
+    code.op('i64.eq')
+    code.if('i32')
+    code.localGet(entry)
+    code.memory('i32.load', tlb.start + AccessKind.fetch * tlb.tableBytes + 8)
+    code.localGet(next)
+    code.op('i32.wrap_i64')
+    code.op('i32.add')
+    code.else()
+    code.localGet(next)
+    code.i32Const(AccessKind.fetch)
+    code.call(refill)
+    code.end()
+    code.localGet(at)
+    code.memory('i32.load', blockHead.secondPage)
+    code.op('i32.ne')
   }
   code.globalGet(cpuGlobal)
   code.localSet(cpu)
@@ -207,10 +249,19 @@ function dispatcher(cpuGlobal: number, handlerType: number, refill: number): Cod
   leave(ExitReason.lookup)
   code.end()
   code.end()
-  // A translation? Its word is table slot | entry number << 16.
+  // The last instruction of the block may reach into the next page, which must still be where it was.
   code.localGet(entry)
   code.memory('i32.load', jumpCache.start + 12)
   code.localTee(at)
+  code.memory('i32.load', blockHead.secondPage)
+  code.if()
+  secondPageMoved()
+  code.if()
+  leave(ExitReason.lookup)
+  code.end()
+  code.end()
+  // A translation? Its word is table slot | entry number << 16.
+  code.localGet(at)
   code.memory('i32.load', blockHead.translation)
   code.localTee(entry)
   code.if()

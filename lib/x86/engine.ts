@@ -129,8 +129,8 @@ export class Engine {
   }
 
   private link(block: Block): void {
-    const {start, ripLow, ripHigh, page, mode, head, secondPage} = block
-    this.vcpu.tlb.link(start, ripLow, ripHigh, page | mode, head, secondPage !== 0)
+    const {start, ripLow, ripHigh, page, mode, head} = block
+    this.vcpu.tlb.link(start, ripLow, ripHigh, page | mode, head)
   }
 
   /** Byte offset of the page after RIP's, or -1. */

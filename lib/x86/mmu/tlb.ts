@@ -5,8 +5,7 @@
  *
  * A page has a write entry only while stores to it concern nobody: not when it holds decoded code, is read-only, or is a page table.
  *
- * The jump cache leads from where RIP lies in linear memory to decoded code. The fetch TLB stands before it, so a flush leaves it alone;
- * only blocks whose last instruction spans two pages depend on a second translation and are forgotten.
+ * The jump cache leads from where RIP lies in linear memory to decoded code. The fetch TLB stands before it, so a flush leaves it alone.
  */
 import type {LinearMemory} from '../memory.js'
 import {jumpCache, state, tlb, tlbLog} from '../state.js'
@@ -17,9 +16,6 @@ const secondSet = (jumpCache.entries * jumpCache.entryBytes) / 4
 const allBytes = 2 * tlb.kinds * tlb.tableBytes
 
 export class Tlb {
-  /** Word offsets of jump-cache entries of blocks that span two pages. */
-  private readonly crossing = new Set<number>()
-
   constructor(
     private readonly memory: LinearMemory,
     private readonly base: number,
@@ -43,7 +39,6 @@ export class Tlb {
       for (let index = 0; index < filled; index++) this.empty(uint32[log + index] >>> 2)
     }
     uint32[filledAt] = 0
-    this.forgetCrossing()
   }
 
   /** Empties the entry at a word offset: no address with its tag has its index. */
@@ -58,7 +53,6 @@ export class Tlb {
     for (let table = 0; table < 2 * tlb.kinds; table++) {
       this.empty((this.base + tlb.start + table * tlb.tableBytes + ((low >>> 8) & 0x3ff0)) >>> 2)
     }
-    this.forgetCrossing()
   }
 
   /** Forgets every permission to store to a page given by its byte offset in linear memory, under whatever address. */
@@ -76,20 +70,18 @@ export class Tlb {
   }
 
   /** Enters where a place leads: the block's head. `start` is the place's byte offset, `key` its page | mode. */
-  link(start: number, low: number, high: number, key: number, head: number, crosses: boolean): void {
+  link(start: number, low: number, high: number, key: number, head: number): void {
     const {uint32} = this.memory
     const at = this.jumpEntry(start)
     if (uint32[at + 2] !== 0) {
       // The former one moves to the second set: places that share an entry and take turns both stay.
       const second = at + secondSet
       uint32.copyWithin(second, at, at + 4)
-      if (this.crossing.has(at)) this.crossing.add(second)
     }
     uint32[at] = low
     uint32[at + 1] = high
     uint32[at + 2] = key
     uint32[at + 3] = head
-    if (crosses) this.crossing.add(at)
   }
 
   /** Forgets a block that goes away. */
@@ -103,17 +95,10 @@ export class Tlb {
     return (this.base + jumpCache.start + jumpIndex(start) * jumpCache.entryBytes) >>> 2
   }
 
-  private forgetCrossing(): void {
-    if (this.crossing.size === 0) return
-    for (const at of this.crossing) this.memory.uint32[at + 2] = 0
-    this.crossing.clear()
-  }
-
   /** Forgets where every place leads. */
   flushJumps(): void {
     const start = this.base + jumpCache.start
     this.memory.bytes.fill(0, start, start + jumpCache.sets * jumpCache.entries * jumpCache.entryBytes)
-    this.crossing.clear()
   }
 
   private clearAll(): void {

@@ -6,9 +6,10 @@ import {receiveLaunch} from '../control/launch.js'
 import {DomainProcess} from './process.js'
 
 // Translations are compiled where they are made, on the translator's thread, and optimized only when that pays: optimizing one takes some
-// milliseconds. Engines without these settings ignore them.
+// milliseconds. While a guest boots little code runs long: the translator's thread lowers the budget later. Engines without these settings
+// ignore them.
 setFlagsFromString('--no-wasm-lazy-compilation')
-setFlagsFromString('--wasm-tiering-budget=300000000')
+setFlagsFromString('--wasm-tiering-budget=100000000')
 
 let domain: DomainProcess | undefined
 const launch = await receiveLaunch(() => {

@@ -2,6 +2,7 @@
  * The translator's thread: makes WebAssembly of hot guest code while the vCPU goes on interpreting. It reads guest code from linear memory,
  * compiles, posts the module to the vCPU's thread and makes its run loop look.
  */
+import {setFlagsFromString} from 'node:v8'
 import {type MessagePort, workerData} from 'node:worker_threads'
 import type {Translated} from '../x86/jit/compiler.js'
 import {RegionTranslator, type TranslationJob} from '../x86/jit/translator.js'
@@ -22,14 +23,20 @@ export interface TranslatorStart {
 /** Without a job for so long, the thread gives memory back. */
 const tidyAfterMs = 2000
 
+/** So many regions are hot while a guest boots; what comes later is more likely to run long, and is optimized sooner. */
+const bootRegions = 2500
+
 const {memory: wasm, vcpuBase, records, port} = workerData as TranslatorStart
 const memory = linearMemory(wasm)
 const tidy = setTimeout(() => collectGarbage(true), tidyAfterMs)
+let regions = 0
 const translator = new RegionTranslator(memory, records)
 port.on('message', (jobs: readonly TranslationJob[]) => {
   const {bytes, ...batch} = translator.translate(jobs)
   const made: Translated = {batch, module: new WebAssembly.Module(bytes)}
   port.postMessage(made)
+  regions += batch.regions.length
+  if (regions > bootRegions) setFlagsFromString('--wasm-tiering-budget=20000000')
   Atomics.store(memory.int32, (vcpuBase + state.pending) >> 2, 1)
   tidy.refresh()
 })

@@ -3,7 +3,7 @@
  * compiles, posts the module to the vCPU's thread and makes its run loop look.
  */
 import {setFlagsFromString} from 'node:v8'
-import {type MessagePort, workerData} from 'node:worker_threads'
+import {type MessagePort, receiveMessageOnPort, workerData} from 'node:worker_threads'
 import type {Translated} from '../x86/jit/compiler.js'
 import {RegionTranslator, type TranslationJob} from '../x86/jit/translator.js'
 import {linearMemory} from '../x86/memory.js'
@@ -26,12 +26,24 @@ const tidyAfterMs = 2000
 /** So many regions are hot while a guest boots; what comes later is more likely to run long, and is optimized sooner. */
 const bootRegions = 2500
 
+/** Blocks that go into one module at most. */
+const largestBatch = 64
+
 const {memory: wasm, vcpuBase, records, port} = workerData as TranslatorStart
 const memory = linearMemory(wasm)
 const tidy = setTimeout(() => collectGarbage(true), tidyAfterMs)
 let regions = 0
 const translator = new RegionTranslator(memory, records)
-port.on('message', (jobs: readonly TranslationJob[]) => {
+port.on('message', (first: readonly TranslationJob[]) => {
+  // Whatever else waits goes into the same module; of an epoch that is over nothing is wanted.
+  let jobs = [...first]
+  while (jobs.length < largestBatch) {
+    const more = receiveMessageOnPort(port)
+    if (more === undefined) break
+    jobs.push(...(more.message as readonly TranslationJob[]))
+  }
+  const {epoch} = jobs.at(-1)!
+  jobs = jobs.filter(job => job.epoch === epoch)
   const {bytes, ...batch} = translator.translate(jobs)
   const made: Translated = {batch, module: new WebAssembly.Module(bytes)}
   port.postMessage(made)

@@ -26,6 +26,9 @@ export interface Outcome {
   stderr: string
 }
 
+/** Starts Node.js without what the test runner would load into every Node.js that a test starts: it cannot run bin/xl. */
+const plainNode = ['-u', 'NODE_OPTIONS', process.execPath]
+
 /** A host of its own for one test file. */
 export class TestHost {
   readonly folder = mkdtempSync(join(tmpdir(), 'gastwirt-test-'))
@@ -56,8 +59,8 @@ export class TestHost {
   xl(words: string[], input = ''): Promise<Outcome> {
     return new Promise(resolve => {
       const child = execFile(
-        process.execPath,
-        [this.program, ...words],
+        'env',
+        [...plainNode, this.program, ...words],
         {env: this.environment, maxBuffer: 64 << 20},
         (_error, stdout, stderr) => resolve({status: child.exitCode, stdout, stderr}),
       )
@@ -69,7 +72,7 @@ export class TestHost {
   /** The same with a limit on the size of files, for xl and the domains it starts: a write beyond it fails, as on a full disk. */
   async xlLimited(kilobytes: number, words: string[]): Promise<Outcome> {
     const script = `trap '' XFSZ; ulimit -f ${kilobytes}; exec "$@"`
-    const child = spawn('bash', ['-c', script, 'xl', process.execPath, this.program, ...words], {
+    const child = spawn('bash', ['-c', script, 'xl', 'env', ...plainNode, this.program, ...words], {
       env: this.environment,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -84,7 +87,7 @@ export class TestHost {
 
   /** Starts xl and leaves it running. */
   spawn(words: string[], stdin: 'pipe' | 'ignore' = 'pipe'): ReturnType<typeof spawn> {
-    return spawn(process.execPath, [this.program, ...words], {env: this.environment, stdio: [stdin, 'pipe', 'pipe']})
+    return spawn('env', [...plainNode, this.program, ...words], {env: this.environment, stdio: [stdin, 'pipe', 'pipe']})
   }
 
   /** Ends all domains and removes the folder. */

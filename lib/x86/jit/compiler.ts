@@ -7,7 +7,10 @@ import type {Site} from './lower.js'
 import type {TranslationBatch, TranslationJob} from './translator.js'
 
 /** Hot blocks that wait for one module together: one module is far cheaper than many. */
-const batchSize = 12
+const batchSize = 16
+
+/** Turns that a smaller batch waits before it goes to another thread. */
+const patience = 10
 
 /** Bytes of modules before all code is forgotten: what is hot comes back. */
 const maximumSize = 48 << 20
@@ -47,6 +50,8 @@ export interface CompilerHost {
 export class Compiler {
   private readonly waiting = new Set<number>()
   private epoch = 0
+  /** Turns since something was last handed over. */
+  private turns = 0
   /** Bytes of modules in this epoch. */
   private size = 0
   /** Fault sites as the batches brought them. */
@@ -68,9 +73,11 @@ export class Compiler {
     return {rip: this.sites[number * 2 - 2], flags: this.sites[number * 2 - 1]}
   }
 
-  /** Has translated what waits, and takes in what is ready. */
+  /** Takes in what is ready, and has translated what waits: another thread gets fewer, larger batches. */
   flush(): void {
     this.collect()
+    if (this.service !== undefined && this.waiting.size < batchSize && ++this.turns < patience) return
+    this.turns = 0
     const jobs: TranslationJob[] = []
     for (const head of this.waiting) {
       const block = this.host.wanted(head)

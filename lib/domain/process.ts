@@ -314,9 +314,10 @@ export class DomainProcess implements DomainService {
     this.log(`Domain ${this.domid} needs to be cleaned up: destroying the domain`)
     await this.stopGuest()
     this.host.release(this.key)
+    // The log is whole before anyone learns of the end.
+    this.log('Done. Exiting now')
     this.settle('death')
     await this.hub.end()
-    this.log('Done. Exiting now')
     await this.control?.close()
     this.consoleLog.close()
     this.processLog.close()

@@ -3,7 +3,8 @@
  */
 import {setFlagsFromString} from 'node:v8'
 import {receiveLaunch} from '../control/launch.js'
-import {DomainProcess} from './process.js'
+import type {DomainProcess} from './process.js'
+import {GuestThreads} from './threads.js'
 
 // Translations are compiled where they are made, on the translator's thread, and optimized only when that pays: optimizing one takes some
 // milliseconds. While a guest boots little code runs long: the translator's thread lowers the budget later. Engines without these settings
@@ -12,9 +13,12 @@ setFlagsFromString('--no-wasm-lazy-compilation')
 setFlagsFromString('--wasm-tiering-budget=100000000')
 
 let domain: DomainProcess | undefined
+// The vCPU's program is the larger: its thread begins first.
+const threads = new GuestThreads()
+const program = import('./process.js')
 const launch = await receiveLaunch(() => {
   domain?.abandon()
   process.exit(1)
 })
-domain = new DomainProcess(launch)
+domain = new (await program).DomainProcess(launch, threads)
 await domain.start()

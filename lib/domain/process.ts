@@ -39,8 +39,8 @@ import {XenstoreServer} from '../xenstore/server.js'
 import {buildDomain} from './builder.js'
 import {collectGarbage} from './garbage.js'
 import {Domain0Grants} from './grant-mapper.js'
-import {type Inputs, readInputs} from './inputs.js'
-import {type GuestThreads, startThreads} from './threads.js'
+import {readInputs} from './inputs.js'
+import {GuestThreads} from './threads.js'
 import type {WorkerMessage} from './vcpu-worker.js'
 
 /** Console output shown in the log of a crash. */
@@ -78,7 +78,11 @@ export class DomainProcess implements DomainService {
   private typed: Uint8Array = new Uint8Array(0)
   private control: {close: () => Promise<void>} | undefined
 
-  constructor(private readonly launch: Launch) {
+  /** `threads` serve the first guest. */
+  constructor(
+    private readonly launch: Launch,
+    private readonly firstThreads: GuestThreads,
+  ) {
     const {record} = launch
     this.host = new HostDirectory(record.hostDirectory)
     this.key = record.key
@@ -105,7 +109,7 @@ export class DomainProcess implements DomainService {
       const adopted = await this.host.adopt(this.key)
       this.key = adopted.key
       this.domid = adopted.domid
-      this.guest = this.build(await readInputs(this.config))
+      this.guest = await this.build(this.firstThreads)
       this.control = await serveControl(this.launch.record.socketPath, this, error =>
         this.log(`bug: ${error instanceof Error ? error.stack : error}`),
       )
@@ -119,8 +123,18 @@ export class DomainProcess implements DomainService {
     this.log(`Waiting for domain ${this.name} (domid ${this.domid}) to die [pid ${process.pid}]`)
   }
 
-  private build(inputs: Inputs): Guest {
+  /** Makes a guest and lets it run, unless the domain is destroyed meanwhile. The vCPU's thread gets ready while the kernel is read. */
+  private async build(threads: GuestThreads): Promise<Guest | undefined> {
     const {config} = this
+    let early: Error | undefined
+    threads.listen({
+      heard: message => this.heard(message),
+      failed: error => {
+        this.log(`bug in a thread of the guest: ${error.stack ?? error.message}`)
+        if (this.guest === undefined) early = error
+        else void this.shutDown(shutdownReasons.indexOf('crash'), 'unknown')
+      },
+    })
     const ramPages = config.memoryKb / 4
     const layout = layoutFor(ramPages, 1)
     if (layout.totalBytes > 2 ** 32 - 65536) {
@@ -133,6 +147,10 @@ export class DomainProcess implements DomainService {
     const wasm = new WebAssembly.Memory({initial: pages, maximum: pages, shared: true})
     const memory = linearMemory(wasm)
     createMachine(memory, layout, {domid: this.domid, uuid: config.uuid, wallOffsetMs: wallOffsetMs(config)})
+    threads.machine(wasm, layout)
+    const inputs = await readInputs(config)
+    if (this.dying) return undefined
+    if (early !== undefined) throw early
     const addressOf = (mfn: Mfn) => layout.ramBase + mfn * 4096
     const built = buildDomain({
       memory: {bytes: memory.bytes, addressOf},
@@ -193,16 +211,7 @@ export class DomainProcess implements DomainService {
       true,
     )
     if (this.paused) setControl(memory, layout, Control.pause)
-    const threads = startThreads(
-      wasm,
-      layout,
-      {rip: built.rip, rsp: built.rsp, rsi: built.rsi, level4: built.level4},
-      message => this.heard(message),
-      error => {
-        this.log(`bug in a thread of the guest: ${error.stack ?? error.message}`)
-        void this.shutDown(shutdownReasons.indexOf('crash'), 'unknown')
-      },
-    )
+    threads.enter({rip: built.rip, rsp: built.rsp, rsi: built.rsi, level4: built.level4})
     this.say(
       `Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, kernel ${inputs.kernel.name}`,
     )
@@ -288,9 +297,7 @@ export class DomainProcess implements DomainService {
     this.reason = undefined
     this.log('Done. Rebooting now')
     try {
-      const inputs = await readInputs(this.config)
-      if (this.dying) return
-      this.guest = this.build(inputs)
+      this.guest = await this.build(new GuestThreads())
     } catch (error) {
       this.log(`the domain cannot be built again: ${error instanceof Error ? error.message : error}`)
       return this.end()

@@ -5,7 +5,8 @@
  *   run guest ─► request? ─► deliver events ─► blocked? sleep until an event or a deadline ─► run guest
  */
 import {getRandomValues} from 'node:crypto'
-import {type MessagePort, parentPort, receiveMessageOnPort, workerData} from 'node:worker_threads'
+import {on} from 'node:events'
+import {type MessagePort, parentPort, receiveMessageOnPort} from 'node:worker_threads'
 import {Control, startClocks} from '../hypervisor/create.js'
 import {Hypervisor} from '../hypervisor/hypervisor.js'
 import type {MachineLayout} from '../hypervisor/layout.js'
@@ -18,15 +19,22 @@ import {Vcpu} from '../x86/vcpu.js'
 import {describeRegisters} from './crash-report.js'
 import {collectGarbage} from './garbage.js'
 
-/** What the main thread hands over. */
-export interface WorkerStart {
+/** What the main thread hands over first. */
+export interface GuestMachine {
   readonly memory: WebAssembly.Memory
   readonly layout: MachineLayout
-  readonly entry: {rip: bigint; rsp: bigint; rsi: bigint; level4: number}
   /** Executions of a block before it is translated. */
   readonly translateAfter: number
   /** Leads to the translator's thread. */
   readonly translator: MessagePort
+}
+
+/** What it hands over when the guest is built. */
+export interface GuestEntry {
+  readonly rip: bigint
+  readonly rsp: bigint
+  readonly rsi: bigint
+  readonly level4: number
 }
 
 /** What the thread says. */
@@ -36,9 +44,11 @@ export type WorkerMessage =
   | {kind: 'console'; bytes: Uint8Array}
   | {kind: 'log'; line: string}
 
-const {memory: wasm, layout, entry, translateAfter, translator} = workerData as WorkerStart
-const memory = linearMemory(wasm)
 const port = parentPort!
+const orders = on(port, 'message')
+const nextOrder = async () => (await orders.next()).value[0]
+const {memory: wasm, layout, translateAfter, translator}: GuestMachine = await nextOrder()
+const memory = linearMemory(wasm)
 const say = (message: WorkerMessage) => port.postMessage(message)
 
 const hostNow = () => performance.now() * 1e6
@@ -71,6 +81,8 @@ const vcpu: Vcpu = new Vcpu({
     receive: () => receiveMessageOnPort(translator)?.message as Translated | undefined,
   },
 })
+const entry: GuestEntry = await nextOrder()
+await orders.return?.()
 hypervisor.start(vcpu, entry)
 
 const pendingAt = (layout.vcpuBase + state.pending) >> 2

@@ -16,6 +16,7 @@ import {Interpreter, Status} from './interpret.js'
 import {Compiler, type CompilerHost, type TranslationService} from './jit/compiler.js'
 import type {Site} from './jit/lower.js'
 import {RegionTranslator} from './jit/translator.js'
+import {type Area, splitArea} from './record-area.js'
 import {slowPaths} from './slow/index.js'
 import {ExitReason, Segment, state} from './state.js'
 import type {Vcpu} from './vcpu.js'
@@ -24,18 +25,6 @@ const maximumInstructions = 40
 /** The function table: 1 ends a block, then interpreter handlers, then translations. */
 const tableSize = 65_536
 const firstRegion = 16_384
-
-interface Area {
-  readonly start: number
-  readonly end: number
-}
-
-/** What the record area is for: the table of code pages, one block for single instructions, decoded blocks, records of translations. */
-export function splitArea(memoryBytes: number, area: Area): {blocks: Area; translations: Area} {
-  const start = area.start + (memoryBytes >>> 12) + recordBytes * 4
-  const middle = area.end - (((area.end - start) >>> 2) & ~15)
-  return {blocks: {start, end: middle}, translations: {start: middle, end: area.end}}
-}
 
 export class Engine {
   readonly code: CodeCache

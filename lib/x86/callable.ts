@@ -28,6 +28,7 @@ export const callable: Record<string, Signature> = {
   slowRead: [['i64', 'i32'], ['i32']],
   slowModify: [['i64', 'i32'], ['i32']],
   slowWrite: [['i64', 'i32'], ['i32']],
+  call: [['i32', 'i64', 'i64', 'i32'], ['i32']],
   statusFlags: [[], ['i32']],
   ...Object.fromEntries(conditionNames.map(name => [name, [[], ['i32']]])),
 }

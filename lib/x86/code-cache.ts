@@ -3,8 +3,9 @@
  * instruction spans pages) and to one linear address, because records hold absolute addresses. A store to a page with code drops all
  * blocks of that page.
  */
-import {blockHead} from './core.js'
+
 import {recordBytes} from './decode/record.js'
+import {blockHead} from './dispatcher.js'
 import type {LinearMemory} from './memory.js'
 
 export interface Block {
@@ -29,6 +30,8 @@ export interface CodeWatcher {
   dropped(block: Block): void
   /** All blocks went away. */
   cleared(): void
+  /** Blocks of some page went away: translations that wait for a call to return may be among them. */
+  changed(): void
   /** A page gets its first block: nobody may store to it unseen. */
   firstCode(page: number): void
 }
@@ -126,6 +129,7 @@ export class CodeCache {
     if (owned === undefined) return
     for (const block of owned) {
       this.heads.delete(block.head)
+      this.setTranslation(block, 0)
       this.watcher.dropped(block)
       const list = this.blocks.get(block.start)
       if (list) {
@@ -140,6 +144,7 @@ export class CodeCache {
     }
     this.pages.delete(page)
     this.codePages[page >>> 12] = 0
+    this.watcher.changed()
   }
 
   clear(): void {

@@ -61,6 +61,7 @@ export class Engine {
         tlb.flushJumps()
         this.forgetTranslations()
       },
+      changed: () => vcpu.setU32('codeEpoch', vcpu.u32('codeEpoch') + 1),
       firstCode: page => tlb.denyStores(page),
     })
     this.compiler = new Compiler(this.compilerHost(translations), service)

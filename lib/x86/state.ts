@@ -72,6 +72,8 @@ export const state = {
   frameCount: 1188, //    u32, machine frames a page table may name
   codePages: 1192, //     u32, byte offset of a table with one byte per page of linear memory: 1 = holds decoded code
   tlbFilled: 1196, //     u32, entries in the log of filled TLB entries
+  callDepth: 1200, //     u32, dispatchers that run inside the outermost one
+  codeEpoch: 1204, //     u32, counts how often decoded code has been dropped
 } as const
 
 /** Why generated code returned to the run loop (in `exitReason`). */

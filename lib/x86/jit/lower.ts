@@ -37,6 +37,14 @@ export interface Exits {
   leave(depth: number): void
   /** Leaves at a fault site. */
   fault(site: Site, depth: number): void
+  /** A call can come back to this RIP without leaving the region. */
+  returnsTo(rip: number): boolean
+  /** Pushes the byte offset in linear memory of code at a RIP of the region's page. */
+  pushPlace(rip: number): void
+  /** A call has come back. */
+  resume(): void
+  /** Address of a cell for the head of a call's target. */
+  callCell(): number
   /** Address of a permanent record of the current instruction, for slow paths. */
   recordAddress(): number
   systemNumber(name: string): number
@@ -298,16 +306,43 @@ export class Translator extends Lowering {
 
   protected jump(op: Op & {kind: 'jump'}): void {
     const {code} = this
-    const definition = this.template.definitions[op.target]
-    if (definition?.kind === 'immediate') {
-      this.exits.goTo(Number(this.place.decoded.immediate), this.depth)
-      return
-    }
+    const direct = this.template.definitions[op.target]?.kind === 'immediate'
+    if (op.call && this.exits.returnsTo(this.place.next)) return this.call(op, direct)
+    if (direct && !op.call) return this.exits.goTo(Number(this.place.decoded.immediate), this.depth)
     code.localGet(this.cpu)
     this.push(op.target)
     code.memory('i64.store', state.rip)
     this.flushFlags()
     this.exits.leave(this.depth)
+  }
+
+  /** A call that the region goes on behind. */
+  private call(op: Op & {kind: 'jump'}, direct: boolean): void {
+    const {code} = this
+    const {next} = this.place
+    this.flushFlags()
+    this.storeRegisters()
+    code.i32Const(direct ? this.exits.callCell() : 0)
+    this.push(op.target)
+    code.i64Const(next)
+    this.exits.pushPlace(next)
+    this.callHelper(code, 'call')
+    this.returnUnlessNext()
+    this.loadRegisters()
+    this.exits.resume()
+    this.exits.goTo(next, this.depth)
+  }
+
+  /** Returns the status on the stack unless it says to go on; registers are in state. */
+  private returnUnlessNext(): void {
+    const {code} = this
+    const status = this.temporary('i32')
+    code.localTee(status)
+    code.unlikely()
+    code.if()
+    code.localGet(status)
+    code.return()
+    code.end()
   }
 
   protected branch(op: Op & {kind: 'branch'}): void {
@@ -331,12 +366,7 @@ export class Translator extends Lowering {
     code.i32Const(this.exits.recordAddress())
     code.i32Const(this.exits.systemNumber(name))
     this.callHelper(this.code, 'system')
-    const status = this.temporary('i32')
-    code.localTee(status)
-    code.if()
-    code.localGet(status)
-    code.return()
-    code.end()
+    this.returnUnlessNext()
     this.loadRegisters()
     if (this.template.endsBlock) this.exits.goTo(this.place.next, this.depth)
   }

@@ -67,8 +67,6 @@ export function findRegion(start: number, decodeAt: DecodeAt, isEntry: (rip: num
         continue
       }
       for (const target of targetsOf(instruction, next)) {
-        // A callee is part of the region only when something else leads there.
-        if (target.call) continue
         if (target.after) entries.add(target.rip)
         if (!starts.has(target.rip)) {
           starts.add(target.rip)
@@ -81,8 +79,8 @@ export function findRegion(start: number, decodeAt: DecodeAt, isEntry: (rip: num
   return assemble(starts, entries, seen, isEntry)
 }
 
-/** Direct successors of a block-ending instruction; `after` marks the return point of a call, `call` its callee. */
-function targetsOf(instruction: RegionInstruction, next: number): {rip: number; after: boolean; call?: boolean}[] {
+/** Direct successors of a block-ending instruction; `after` marks where control comes back from elsewhere, a callee for one. */
+function targetsOf(instruction: RegionInstruction, next: number): {rip: number; after: boolean}[] {
   const {decoded, template} = instruction
   const last = template.ops.at(-1)
   const direct = decoded.operands[0]?.kind === 'immediate' && decoded.form.operands[0]?.startsWith('J')
@@ -93,7 +91,7 @@ function targetsOf(instruction: RegionInstruction, next: number): {rip: number; 
       {rip: target, after: false},
     ]
   if (last?.kind === 'jump') {
-    if (last.call) return [{rip: next, after: true}, ...(direct ? [{rip: target, after: false, call: true}] : [])]
+    if (last.call) return [{rip: next, after: true}]
     return direct && !last.return ? [{rip: target, after: false}] : []
   }
   // A slow path that usually goes on behind itself.

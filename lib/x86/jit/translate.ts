@@ -33,6 +33,8 @@ export interface TranslationContext {
   readonly page: number
   /** Registers a fault site; its number. */
   addSite(site: Site): number
+  /** Address of a new cell for the head of a call's target. */
+  callCell(): number
   /** Address of a permanent record of the instruction. */
   recordAddress(decoded: DecodedInstruction, rip: number): number
   systemNumber(name: string): number
@@ -74,6 +76,13 @@ export function translate(region: Region, context: TranslationContext): Code {
   const setNext = (value: number) => {
     code.i32Const(value)
     code.localSet(next)
+  }
+
+  /** Code of this page runs. */
+  const enterPage = () => {
+    code.localGet(cpu)
+    code.i32Const(context.page)
+    code.memory('i32.store', state.currentPage)
   }
 
   /** The flags that the jump to the next block leaves in locals. */
@@ -120,6 +129,10 @@ export function translate(region: Region, context: TranslationContext): Code {
       code.localSet(site)
       code.br(depthOf('fault') + depth)
     },
+    returnsTo: rip => index.has(rip),
+    pushPlace: rip => code.i32Const(context.page + (rip & 0xfff)),
+    resume: enterPage,
+    callCell: () => context.callCell(),
     recordAddress: () => context.recordAddress(instruction!.decoded, instruction!.rip),
     systemNumber: name => context.systemNumber(name),
   }
@@ -129,9 +142,7 @@ export function translate(region: Region, context: TranslationContext): Code {
   code.localSet(cpu)
   code.i32Const(loopBudget)
   code.localSet(budget)
-  code.localGet(cpu)
-  code.i32Const(context.page)
-  code.memory('i32.store', state.currentPage)
+  enterPage()
   const writeBlock = (block: RegionBlock, at: number) => {
     current = at
     if (dispatched.has(at)) setNext(0)

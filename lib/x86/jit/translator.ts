@@ -14,6 +14,9 @@ import type {LinearMemory} from '../memory.js'
 import {type DecodeAt, findRegion, type Region} from './region.js'
 import {translate} from './translate.js'
 
+/** Cells lie among the records, which are aligned to 16 bytes. */
+const cellBytes = 16
+
 /** A block that wants to be translated. */
 export interface TranslationJob {
   /** Counts how often the engine has forgotten all code: heads, records and sites of another epoch mean nothing. */
@@ -99,6 +102,7 @@ export class RegionTranslator {
               sites.push(rip, flags)
               return ++this.siteCount
             },
+            callCell: () => this.cell(),
             recordAddress: (decoded, rip) => this.record(decoded, rip),
             systemNumber: slowPathNumber,
           }),
@@ -125,6 +129,14 @@ export class RegionTranslator {
     this.nextRecord += recordBytes
     // Without room the batch will be thrown away.
     if (this.nextRecord <= this.records.end) writeRecord(this.memory.view, at, decoded, rip, 0)
+    return at
+  }
+
+  /** A cell that holds no head yet. */
+  private cell(): number {
+    const at = this.nextRecord
+    this.nextRecord += cellBytes
+    if (this.nextRecord <= this.records.end) this.memory.view.setUint32(at, 0, true)
     return at
   }
 

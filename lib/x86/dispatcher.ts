@@ -6,6 +6,7 @@
  *   0  i32  countdown to translation      4  u32  byte offset of the page it lies in
  *   8  u32  translation: function-table slot | entry number << 16, 0 none
  *   12 u32  byte offset of the page after it, when the last instruction reaches into it; else 0
+ *   16 u64  RIP of its first instruction  24 u32  mode it was decoded for
  *
  * A guest CALL in a translation is a call here: a dispatcher inside the dispatcher, that comes back when RIP is where the guest's RET should
  * lead, so that the translation goes on where it was. A RET that leads elsewhere (to another stack) is run on from there; whatever makes
@@ -18,7 +19,7 @@ import {AccessKind} from './mmu/refill.js'
 import {ExitReason, jumpCache, state, tlb} from './state.js'
 
 /** The block head's fields. */
-export const blockHead = {countdown: 0, page: 4, translation: 8, secondPage: 12} as const
+export const blockHead = {countdown: 0, page: 4, translation: 8, secondPage: 12, rip: 16, mode: 24} as const
 
 /** Dispatchers inside each other: what V8's stack of a thread holds with room to spare. */
 const deepest = 64
@@ -61,6 +62,7 @@ function dispatcher(cpuGlobal: number, regionType: number, refill: number): Code
   const status = code.local('i32')
   const budget = code.local('i32')
   const mode = code.local('i32')
+  const head = code.local('i32')
   const depth = code.local('i32')
   const callerMode = code.local('i32')
   const callerEpoch = code.local('i32')
@@ -293,50 +295,39 @@ function dispatcher(cpuGlobal: number, regionType: number, refill: number): Code
   comeBack()
   code.end()
   code.end()
-  // One of the jump cache's two entries of that place must be for this RIP, page and mode.
-  code.localGet(at)
-  code.localGet(at)
-  code.i32Const(12)
-  code.op('i32.shr_u')
-  code.op('i32.xor')
-  code.i32Const(jumpCache.entries - 1)
-  code.op('i32.and')
-  code.i32Const(4)
-  code.op('i32.shl')
+  // The jump cache: one way of the place's set names a block that was decoded for this RIP and mode.
   code.localGet(cpu)
-  code.op('i32.add')
-  code.localSet(entry)
   code.localGet(at)
-  code.i32Const(-4096)
+  code.i32Const((jumpCache.sets - 1) * jumpCache.setBytes)
   code.op('i32.and')
-  code.localGet(mode)
-  code.op('i32.or')
-  code.localSet(mode)
-  const differs = () => {
-    code.localGet(entry)
-    code.memory('i64.load', jumpCache.start)
-    code.localGet(rip)
-    code.op('i64.ne')
-    code.localGet(entry)
-    code.memory('i32.load', jumpCache.start + 8)
-    code.localGet(mode)
-    code.op('i32.ne')
-    code.op('i32.or')
-  }
-  differs()
-  code.if()
-  code.localGet(entry)
-  code.i32Const(jumpCache.entries * jumpCache.entryBytes)
   code.op('i32.add')
   code.localSet(entry)
-  differs()
-  code.if()
+  code.block()
+  for (let way = 0; way < jumpCache.ways; way++) {
+    const offset = jumpCache.start + way * jumpCache.wayBytes
+    code.localGet(entry)
+    code.memory('i32.load', offset)
+    code.localGet(at)
+    code.op('i32.eq')
+    code.if()
+    code.localGet(entry)
+    code.memory('i32.load', offset + 4)
+    code.localTee(head)
+    code.memory('i64.load', blockHead.rip)
+    code.localGet(rip)
+    code.op('i64.eq')
+    code.localGet(head)
+    code.memory('i32.load', blockHead.mode)
+    code.localGet(mode)
+    code.op('i32.eq')
+    code.op('i32.and')
+    code.brIf(1)
+    code.end()
+  }
   leave(ExitReason.lookup)
   code.end()
-  code.end()
   // The last instruction of the block may reach into the next page, which must still be where it was.
-  code.localGet(entry)
-  code.memory('i32.load', jumpCache.start + 12)
+  code.localGet(head)
   code.localTee(at)
   code.memory('i32.load', blockHead.secondPage)
   code.if()

@@ -114,13 +114,8 @@ export class Engine {
     if ((vcpu.u32('cr0') & 8) !== 0 && (block === undefined || block.usesFpu)) return this.stepWithoutFpu()
     block ??= this.decodeBlock(low, high, page, mode)
     if (block === undefined) return false
-    this.link(block)
+    vcpu.tlb.link(block.start, block.head)
     return true
-  }
-
-  private link(block: Block): void {
-    const {start, ripLow, ripHigh, page, mode, head} = block
-    this.vcpu.tlb.link(start, ripLow, ripHigh, page | mode, head)
   }
 
   /** Byte offset of the page after RIP's, or -1. */

@@ -8,7 +8,7 @@
  *   0x02000  log of TLB entries filled since the last flush                      (cache: never saved)
  *   0x04000  constant tables of CRC32 and AES                                    (never saved)
  *   0x08000  TLBs: supervisor read, write, fetch, then the same for user mode    (caches: never saved)
- *   0x20000  jump cache, two sets: place of RIP in linear memory → decoded code  (cache: never saved)
+ *   0x20000  jump cache: place of RIP in linear memory → decoded code            (cache: never saved)
  *
  * Status flags are lazy: `flagKind` says how CF PF AF ZF SF OF follow from flagA, flagB and flagR (see flags.ts);
  * the other bits of RFLAGS live in `rflags`, where the status bits are always zero.
@@ -115,13 +115,14 @@ export const tables = {
 } as const
 
 /**
- * Jump cache geometry: entry = u64 RIP, u32 page (byte offset in linear memory) | mode of the code, u32 byte offset of the block's head.
- * Keyed by where RIP's byte lies in linear memory, it outlives address-space switches.
+ * Jump cache geometry: a set for each 32 bytes of code, so that neighbours share a line of the host's cache; way = u32 place (byte offset in
+ * linear memory of a block's first instruction, 0 none), u32 byte offset of the block's head. Keyed by place, it outlives
+ * address-space switches.
  */
 export const jumpCache = {
-  /** Two entries per place: the second set follows the first. */
-  sets: 2,
-  entries: 32_768,
-  entryBytes: 16,
+  ways: 4,
+  wayBytes: 8,
+  setBytes: 32,
+  sets: 32_768,
   start: 0x20000,
 } as const

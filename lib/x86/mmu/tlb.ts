@@ -11,8 +11,7 @@ import type {LinearMemory} from '../memory.js'
 import {jumpCache, state, tlb, tlbLog} from '../state.js'
 import {AccessKind} from './refill.js'
 
-/** From an entry of the jump cache to the one of the second set, in words. */
-const secondSet = (jumpCache.entries * jumpCache.entryBytes) / 4
+const wayWords = jumpCache.wayBytes / 4
 const allBytes = 2 * tlb.kinds * tlb.tableBytes
 
 export class Tlb {
@@ -69,36 +68,31 @@ export class Tlb {
     }
   }
 
-  /** Enters where a place leads: the block's head. `start` is the place's byte offset, `key` its page | mode. */
-  link(start: number, low: number, high: number, key: number, head: number): void {
+  /** Enters where a place leads: the block's head. The set's oldest way gives room. */
+  link(place: number, head: number): void {
     const {uint32} = this.memory
-    const at = this.jumpEntry(start)
-    if (uint32[at + 2] !== 0) {
-      // The former one moves to the second set: places that share an entry and take turns both stay.
-      const second = at + secondSet
-      uint32.copyWithin(second, at, at + 4)
-    }
-    uint32[at] = low
-    uint32[at + 1] = high
-    uint32[at + 2] = key
-    uint32[at + 3] = head
+    const set = this.jumpSet(place)
+    uint32.copyWithin(set + wayWords, set, set + wayWords * (jumpCache.ways - 1))
+    uint32[set] = place
+    uint32[set + 1] = head
   }
 
   /** Forgets a block that goes away. */
-  unlink(start: number, head: number): void {
+  unlink(place: number, head: number): void {
     const {uint32} = this.memory
-    const at = this.jumpEntry(start)
-    for (const entry of [at, at + secondSet]) if (uint32[entry + 3] === head) uint32[entry + 2] = 0
+    const set = this.jumpSet(place)
+    for (let way = set; way < set + wayWords * jumpCache.ways; way += wayWords)
+      if (uint32[way] === place && uint32[way + 1] === head) uint32[way] = 0
   }
 
-  private jumpEntry(start: number): number {
-    return (this.base + jumpCache.start + jumpIndex(start) * jumpCache.entryBytes) >>> 2
+  private jumpSet(place: number): number {
+    return (this.base + jumpCache.start + (place & ((jumpCache.sets - 1) * jumpCache.setBytes))) >>> 2
   }
 
   /** Forgets where every place leads. */
   flushJumps(): void {
     const start = this.base + jumpCache.start
-    this.memory.bytes.fill(0, start, start + jumpCache.sets * jumpCache.entries * jumpCache.entryBytes)
+    this.memory.bytes.fill(0, start, start + jumpCache.sets * jumpCache.setBytes)
   }
 
   private clearAll(): void {
@@ -111,9 +105,4 @@ export class Tlb {
     this.memory.bytes.fill(0, start, start + allBytes)
     for (let at = start; at < start + allBytes; at += tlb.tableBytes) this.empty(at >>> 2)
   }
-}
-
-/** Index of a place's entry in the jump cache. The dispatcher in core.ts computes the same. */
-export function jumpIndex(start: number): number {
-  return (start ^ (start >>> 12)) & (jumpCache.entries - 1)
 }

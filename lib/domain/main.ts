@@ -7,9 +7,10 @@ import type {DomainProcess} from './process.js'
 import {GuestThreads} from './threads.js'
 
 // Translations are compiled where they are made, on the translator's thread, and optimized only when that pays: optimizing one takes some
-// milliseconds. While a guest boots little code runs long: the translator's thread lowers the budget later. Engines without these settings
-// ignore them.
+// milliseconds. While a guest boots little code runs long: the translator's thread lowers the budget later. Nothing is worth inlining, and
+// counting calls for it costs at every one. Engines without these settings ignore them.
 setFlagsFromString('--no-wasm-lazy-compilation')
+setFlagsFromString('--no-wasm-inlining')
 setFlagsFromString('--wasm-tiering-budget=100000000')
 
 let domain: DomainProcess | undefined

@@ -296,10 +296,8 @@ export class Engine {
   private compilerHost(records: Area): CompilerHost {
     const translator = new RegionTranslator(this.vcpu.memory, records)
     return {
-      wanted: head => {
-        const block = this.code.blockAt(head)
-        return block !== undefined && this.code.translation(block) === 0 ? block : undefined
-      },
+      current: head => this.code.blockAt(head),
+      wanted: block => this.code.translation(block) === 0,
       starts: block =>
         [...this.code.blocksOf(block.page)]
           .filter(other => other.page === block.page && other.mode === block.mode && other.ripHigh === block.ripHigh)

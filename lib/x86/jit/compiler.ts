@@ -31,8 +31,10 @@ export interface TranslationService {
 
 /** What the engine lends. */
 export interface CompilerHost {
-  /** Still current (its page has not been written since) and not translated yet. */
-  wanted(head: number): Block | undefined
+  /** The block, while its page has not been written since. */
+  current(head: number): Block | undefined
+  /** It has no translation yet. */
+  wanted(block: Block): boolean
   /** Offsets in a block's page where blocks of its mode start. */
   starts(block: Block): number[]
   translate(jobs: readonly TranslationJob[]): TranslationBatch
@@ -80,8 +82,8 @@ export class Compiler {
     this.turns = 0
     const jobs: TranslationJob[] = []
     for (const head of this.waiting) {
-      const block = this.host.wanted(head)
-      if (block === undefined) continue
+      const block = this.host.current(head)
+      if (block === undefined || !this.host.wanted(block)) continue
       const {page, mode, ripLow, ripHigh} = block
       jobs.push({epoch: this.epoch, head, page, mode, ripLow, ripHigh, starts: this.host.starts(block)})
     }
@@ -110,7 +112,7 @@ export class Compiler {
     this.size += size
     if (full || this.size > maximumSize || !this.host.hasRoom(regions.length)) return this.host.forgetAll()
     for (const part of sites) this.sites.push(part)
-    const alive = regions.map(({head}) => this.host.wanted(head))
+    const alive = regions.map(({head}) => this.host.current(head))
     if (alive.every(block => block === undefined)) return
     const functions = this.host.instantiate(module)
     for (const [index, {entries}] of regions.entries()) {

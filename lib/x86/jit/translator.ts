@@ -76,15 +76,21 @@ export class RegionTranslator {
       this.nextRecord = this.records.start
     }
     const found: {job: TranslationJob; region: Region}[] = []
+    const where = ({page, mode}: TranslationJob, rip: number) => `${rip}/${page}/${mode}`
+    const start = ({ripHigh, ripLow}: TranslationJob) => (ripHigh | 0) * 2 ** 32 + ripLow
+    // What a job knows of, or asks for, is an entry of every region of the batch that covers it.
+    const entries = new Set<string>()
+    for (const job of jobs) {
+      const pageStart = start(job) - pageOffset(job.ripLow)
+      for (const offset of job.starts) entries.add(where(job, pageStart + offset))
+      entries.add(where(job, start(job)))
+    }
     const covered = new Set<string>()
     for (const job of jobs) {
-      const where = (rip: number) => `${rip}/${job.page}/${job.mode}`
-      const rip = (job.ripHigh | 0) * 2 ** 32 + job.ripLow
-      if (covered.has(where(rip))) continue
-      const starts = new Set(job.starts)
-      const region = findRegion(rip, this.decoder(job), other => starts.has(pageOffset(other)))
+      if (covered.has(where(job, start(job)))) continue
+      const region = findRegion(start(job), this.decoder(job), rip => entries.has(where(job, rip)))
       if (region === undefined) continue
-      for (const block of region.blocks) covered.add(where(block.rip))
+      for (const block of region.blocks) covered.add(where(job, block.rip))
       found.push({job, region})
     }
     const sites: number[] = []

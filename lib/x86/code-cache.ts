@@ -81,7 +81,7 @@ export class CodeCache {
   }
 
   add(block: Block, countdown: number): void {
-    this.view.setInt32(block.head + blockHead.countdown, countdown, true)
+    this.count(block, countdown)
     this.view.setUint32(block.head + blockHead.page, block.page, true)
     this.view.setUint32(block.head + blockHead.secondPage, block.secondPage, true)
     this.view.setUint32(block.head + blockHead.rip, block.ripLow, true)
@@ -107,6 +107,11 @@ export class CodeCache {
     set.add(block)
   }
 
+  /** Sets how often a block runs before it asks for translation. */
+  count(block: Block, countdown: number): void {
+    this.view.setInt32(block.head + blockHead.countdown, countdown, true)
+  }
+
   /** The word of a block's translation, 0 while there is none. */
   translation(block: Block): number {
     return this.view.getUint32(block.head + blockHead.translation, true)
@@ -119,11 +124,6 @@ export class CodeCache {
   /** The block whose head is at an address, while it is current. */
   blockAt(head: number): Block | undefined {
     return this.heads.get(head)
-  }
-
-  /** All blocks of a page. */
-  blocksOf(page: number): ReadonlySet<Block> {
-    return this.pages.get(page) ?? new Set()
   }
 
   /** Drops every block that has bytes in the page. */

@@ -298,10 +298,7 @@ export class Engine {
     return {
       current: head => this.code.blockAt(head),
       wanted: block => this.code.translation(block) === 0,
-      starts: block =>
-        [...this.code.blocksOf(block.page)]
-          .filter(other => other.page === block.page && other.mode === block.mode && other.ripHigh === block.ripHigh)
-          .map(other => other.start & 0xfff),
+      cool: block => this.code.count(block, this.translateAfter),
       translate: jobs => translator.translate(jobs),
       instantiate: module => this.instantiate(module),
       forgetAll: () => this.code.clear(),

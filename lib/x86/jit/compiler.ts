@@ -35,8 +35,8 @@ export interface CompilerHost {
   current(head: number): Block | undefined
   /** It has no translation yet. */
   wanted(block: Block): boolean
-  /** Offsets in a block's page where blocks of its mode start. */
-  starts(block: Block): number[]
+  /** Counts a block's executions once more before it asks again. */
+  cool(block: Block): void
   translate(jobs: readonly TranslationJob[]): TranslationBatch
   instantiate(module: WebAssembly.Module): Record<string, () => void>
   /** Forgets all code (and calls `reset`). */
@@ -52,6 +52,8 @@ export interface CompilerHost {
 export class Compiler {
   private readonly waiting = new Set<number>()
   private epoch = 0
+  /** Batches taken in. */
+  private taken = 0
   /** Turns since something was last handed over. */
   private turns = 0
   /** Bytes of modules in this epoch. */
@@ -85,7 +87,7 @@ export class Compiler {
       const block = this.host.current(head)
       if (block === undefined || !this.host.wanted(block)) continue
       const {page, mode, ripLow, ripHigh} = block
-      jobs.push({epoch: this.epoch, head, page, mode, ripLow, ripHigh, starts: this.host.starts(block)})
+      jobs.push({epoch: this.epoch, head, page, mode, ripLow, ripHigh, taken: this.taken})
     }
     this.waiting.clear()
     if (jobs.length === 0) return
@@ -102,16 +104,22 @@ export class Compiler {
   /** All code has been forgotten: what is under way is of no use. */
   reset(): void {
     this.epoch++
+    this.taken = 0
     this.size = 0
     this.sites = []
     this.waiting.clear()
   }
 
-  private install({batch: {epoch, full, size, regions, sites}, module}: Translated): void {
+  private install({batch: {epoch, full, size, regions, inside, sites}, module}: Translated): void {
     if (epoch !== this.epoch) return
+    this.taken++
     this.size += size
     if (full || this.size > maximumSize || !this.host.hasRoom(regions.length)) return this.host.forgetAll()
     for (const part of sites) this.sites.push(part)
+    for (const head of inside) {
+      const block = this.host.current(head)
+      if (block !== undefined) this.host.cool(block)
+    }
     const alive = regions.map(({head}) => this.host.current(head))
     if (alive.every(block => block === undefined)) return
     const functions = this.host.instantiate(module)

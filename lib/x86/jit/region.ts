@@ -47,8 +47,8 @@ const maximumInstructions = 600
 /** Decodes at a RIP inside the region's page; undefined when there is nothing to translate (fault, page end, spans pages). */
 export type DecodeAt = (rip: number) => {decoded: DecodedInstruction; template: Template} | undefined
 
-/** The region around `start`. `isEntry` tells which other block starts the dispatcher has already asked for. */
-export function findRegion(start: number, decodeAt: DecodeAt, isEntry: (rip: number) => boolean): Region | undefined {
+/** The region that is reached from `start`. */
+export function findRegion(start: number, decodeAt: DecodeAt): Region | undefined {
   const starts = new Set<number>([start])
   const entries = new Set<number>([start])
   const seen = new Map<number, RegionInstruction>()
@@ -62,7 +62,6 @@ export function findRegion(start: number, decodeAt: DecodeAt, isEntry: (rip: num
       seen.set(rip, instruction)
       const next = rip + found.decoded.length
       if (!found.template.endsBlock) {
-        if (isEntry(next)) starts.add(next)
         rip = next
         continue
       }
@@ -76,7 +75,7 @@ export function findRegion(start: number, decodeAt: DecodeAt, isEntry: (rip: num
       break
     }
   }
-  return assemble(starts, entries, seen, isEntry)
+  return assemble(starts, entries, seen)
 }
 
 /** Direct successors of a block-ending instruction; `after` marks where control comes back from elsewhere, a callee for one. */
@@ -98,12 +97,7 @@ function targetsOf(instruction: RegionInstruction, next: number): {rip: number; 
   return last?.kind === 'system' ? [{rip: next, after: true}] : []
 }
 
-function assemble(
-  starts: Set<number>,
-  entries: Set<number>,
-  seen: Map<number, RegionInstruction>,
-  isEntry: (rip: number) => boolean,
-): Region | undefined {
+function assemble(starts: Set<number>, entries: Set<number>, seen: Map<number, RegionInstruction>): Region | undefined {
   const blocks: RegionBlock[] = []
   for (const rip of [...starts].filter(start => seen.has(start)).sort((a, b) => a - b)) {
     const instructions: RegionInstruction[] = []
@@ -128,7 +122,7 @@ function assemble(
       instructions,
       end: at,
       successors,
-      entry: entries.has(rip) || isEntry(rip),
+      entry: entries.has(rip),
       predecessors: 0,
       flagsBefore: Flags.live,
     })

@@ -27,8 +27,8 @@ export interface TranslationJob {
   readonly mode: number
   readonly ripLow: number
   readonly ripHigh: number
-  /** Offsets in the page where blocks are known to start. */
-  readonly starts: readonly number[]
+  /** Batches of this epoch that the engine had taken in when it asked. */
+  readonly taken: number
 }
 
 /** What came of some jobs. */
@@ -43,6 +43,8 @@ export interface TranslationBatch {
     /** Where the region can be entered: offset in the page, entry number. */
     readonly entries: readonly (readonly [offset: number, entry: number])[]
   }[]
+  /** Heads of blocks inside regions that were under way when they became hot: only what still runs them often enters there from outside. */
+  readonly inside: readonly number[]
   /** Fault sites, numbered on from those of earlier batches: RIP, kind of the flags. */
   readonly sites: readonly number[]
   /** Bytes of the module. */
@@ -58,6 +60,10 @@ export class RegionTranslator {
   private epoch = 0
   private siteCount = 0
   private nextRecord: number
+  /** Number of the latest batch of the epoch. */
+  private batch = 0
+  /** Blocks in regions that the engine may not have taken in yet. */
+  private underWay: {readonly batch: number; readonly covered: ReadonlyMap<string, 'entry' | 'inside'>}[] = []
 
   constructor(
     private readonly memory: LinearMemory,
@@ -74,23 +80,27 @@ export class RegionTranslator {
       this.epoch = epoch
       this.siteCount = 0
       this.nextRecord = this.records.start
+      this.batch = 0
+      this.underWay = []
     }
+    this.batch++
     const found: {job: TranslationJob; region: Region}[] = []
-    const where = ({page, mode}: TranslationJob, rip: number) => `${rip}/${page}/${mode}`
-    const start = ({ripHigh, ripLow}: TranslationJob) => (ripHigh | 0) * 2 ** 32 + ripLow
-    // What a job knows of, or asks for, is an entry of every region of the batch that covers it.
-    const entries = new Set<string>()
+    const inside: number[] = []
+    const covered = new Map<string, 'entry' | 'inside'>()
+    this.underWay = this.underWay.filter(({batch}) => batch > jobs[0].taken)
+    this.underWay.push({batch: this.batch, covered})
     for (const job of jobs) {
-      const pageStart = start(job) - pageOffset(job.ripLow)
-      for (const offset of job.starts) entries.add(where(job, pageStart + offset))
-      entries.add(where(job, start(job)))
-    }
-    const covered = new Set<string>()
-    for (const job of jobs) {
-      if (covered.has(where(job, start(job)))) continue
-      const region = findRegion(start(job), this.decoder(job), rip => entries.has(where(job, rip)))
+      const where = (rip: number) => `${rip}/${job.page}/${job.mode}`
+      const start = (job.ripHigh | 0) * 2 ** 32 + job.ripLow
+      const known = this.underWay.map(({covered}) => covered.get(where(start)))
+      if (known.includes('entry')) continue
+      if (known.includes('inside')) {
+        inside.push(job.head)
+        continue
+      }
+      const region = findRegion(start, this.decoder(job))
       if (region === undefined) continue
-      for (const block of region.blocks) covered.add(where(job, block.rip))
+      for (const {rip, entry} of region.blocks) covered.set(where(rip), entry ? 'entry' : 'inside')
       found.push({job, region})
     }
     const sites: number[] = []
@@ -125,6 +135,7 @@ export class RegionTranslator {
           block.entry ? [[pageOffset(block.rip), entry] as const] : [],
         ),
       })),
+      inside,
       sites,
       size: bytes.length,
     }

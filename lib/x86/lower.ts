@@ -195,7 +195,7 @@ export abstract class Lowering {
 
   // ---- guest memory ----
 
-  /** The probe; leaves the hit case's host address in `host`, running `miss` instead when there is none. */
+  /** The probe; leaves the hit case's host address in `host`; `miss` replaces it when there is none. */
   private probe(address: number, bytes: number, write: boolean, host: number, miss: () => void): void {
     const {code} = this
     const entry = this.temporary('i32')
@@ -208,6 +208,12 @@ export abstract class Lowering {
     this.tlbBase(write)
     code.op('i32.add')
     code.localTee(entry)
+    code.memory('i32.load', this.tlbOffset(write) + 8)
+    code.localGet(address)
+    code.op('i32.wrap_i64')
+    code.op('i32.add')
+    code.localSet(host)
+    code.localGet(entry)
     code.memory('i64.load', this.tlbOffset(write))
     code.localGet(address)
     code.op('i64.xor')
@@ -217,13 +223,6 @@ export abstract class Lowering {
     code.if()
     this.depth++
     miss()
-    code.else()
-    code.localGet(address)
-    code.op('i32.wrap_i64')
-    code.localGet(entry)
-    code.memory('i32.load', this.tlbOffset(write) + 8)
-    code.op('i32.add')
-    code.localSet(host)
     code.end()
     this.depth--
   }

@@ -79,6 +79,10 @@ export interface Template {
   /** True where the value can be computed at its only use instead of at its definition. */
   readonly inline: readonly boolean[]
   readonly readsFlags: boolean
+  /** Among them CF. */
+  readonly readsCarry: boolean
+  /** Sets all flags but CF, which it has to carry along. */
+  readonly keepsCarry: boolean
   /** Flags are set on every path through the template. */
   readonly setsFlags: boolean
   /** Flags are set on some paths only: they must then live in memory. */

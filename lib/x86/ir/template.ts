@@ -77,24 +77,34 @@ export function finish(recorded: readonly Op[], types: readonly WasmType[], ends
   return {ops, types, uses, definitions, inline: findInline(ops, uses), endsBlock, ...flagUse(ops)}
 }
 
+/** Pairs of conditions that look at CF: B, BE. */
+const carryConditions = new Set([1, 3])
+
 /** How the operations treat the status flags. */
-function flagUse(ops: readonly Op[]): Pick<Template, 'readsFlags' | 'setsFlags' | 'maySetFlags' | 'canFault'> {
+function flagUse(
+  ops: readonly Op[],
+): Pick<Template, 'readsFlags' | 'readsCarry' | 'keepsCarry' | 'setsFlags' | 'maySetFlags' | 'canFault'> {
   let depth = 0
   let readsFlags = false
+  let readsCarry = false
+  let keepsCarry = false
   let setsFlags = false
   let maySetFlags = false
   let canFault = false
   for (const op of ops) {
     if (op.kind === 'if' || op.kind === 'loop') depth++
     else if (op.kind === 'end') depth--
-    else if (op.kind === 'condition' || op.kind === 'status-flags' || op.kind === 'system') readsFlags = true
-    else if (op.kind === 'set-flags') {
+    else if (op.kind === 'condition' || op.kind === 'status-flags' || op.kind === 'system') {
+      readsFlags = true
+      if (op.kind !== 'condition' || carryConditions.has(op.code >> 1)) readsCarry = true
+    } else if (op.kind === 'set-flags') {
+      if (op.flags === 'inc' || op.flags === 'dec') keepsCarry = true
       if (depth === 0) setsFlags = true
       else maySetFlags = true
     }
     if (['load', 'store', 'store-back', 'fault', 'system'].includes(op.kind)) canFault = true
   }
-  return {readsFlags, setsFlags: setsFlags && !maySetFlags, maySetFlags, canFault}
+  return {readsFlags, readsCarry, keepsCarry, setsFlags: setsFlags && !maySetFlags, maySetFlags, canFault}
 }
 
 function dropUnused(recorded: readonly Op[], count: number): Op[] {
@@ -139,24 +149,35 @@ function findInline(ops: readonly Op[], uses: readonly number[]): boolean[] {
   return inline
 }
 
-const stripped = new WeakMap<Template, Template>()
+const flagless = new WeakMap<Template, Template>()
+const carryless = new WeakMap<Template, Template>()
 
 /** The template without its flag computation, for instructions whose flags nobody reads. */
 export function withoutFlags(template: Template): Template {
-  let result = stripped.get(template)
+  return cached(flagless, template, op => (op.kind === 'set-flags' ? undefined : op))
+}
+
+/** The template of INC or DEC that does not carry CF along, for when nobody reads it. */
+export function withoutCarry(template: Template): Template {
+  return cached(carryless, template, op => (op.kind === 'set-flags' ? {...op, a: undefined} : op))
+}
+
+function cached(cache: WeakMap<Template, Template>, template: Template, change: (op: Op) => Op | undefined): Template {
+  let result = cache.get(template)
   if (result === undefined) {
-    result = strip(template)
-    stripped.set(template, result)
+    result = strip(template, change)
+    cache.set(template, result)
   }
   return result
 }
 
-function strip(template: Template): Template {
+/** Changes operations or leaves them out, and what is then of no use. */
+function strip(template: Template, change: (op: Op) => Op | undefined): Template {
   const uses = template.types.map(() => 0)
   const ops: Op[] = []
   for (let at = template.ops.length - 1; at >= 0; at--) {
-    const op = template.ops[at]
-    if (op.kind === 'set-flags') continue
+    const op = change(template.ops[at])
+    if (op === undefined) continue
     const pure = 'out' in op && op.out !== undefined && op.kind !== 'load' && op.kind !== 'call'
     if (pure && uses[op.out!] === 0) continue
     for (const value of inputs(op)) uses[value]++

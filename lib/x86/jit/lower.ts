@@ -26,7 +26,6 @@ export interface Place {
   readonly decoded: DecodedInstruction
   readonly rip: number
   readonly next: number
-  readonly flagsWanted: boolean
 }
 
 /** Control flow, which the region's writer knows. Depth counts from inside the current instruction. */
@@ -258,7 +257,6 @@ export class Translator extends Lowering {
 
   protected setFlags(op: Op & {kind: 'set-flags'}): void {
     const {code, depth} = this
-    if (!this.place.flagsWanted) return
     const conditional = depth > 0
     for (const [field, value, local] of [
       ['flagA', op.a, this.flagA],

@@ -5,11 +5,12 @@
  * Linear addresses are signed numbers, as the decoder has them.
  *
  * Flags have three grades of life at a point: dead (written again before anything looks), faults (only a fault frame would show
- * them), live (an instruction reads them, or control leaves the region). Costly flag computations are left out unless live.
+ * them), live (an instruction reads them, or control leaves the region). Costly flag computations are left out unless live. CF has a
+ * life of its own, because INC and DEC keep it.
  */
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import type {Template} from '../ir/op.js'
-import {withoutFlags} from '../ir/template.js'
+import {withoutCarry, withoutFlags} from '../ir/template.js'
 
 export const Flags = {dead: 0, faults: 1, live: 2} as const
 
@@ -19,6 +20,8 @@ export interface RegionInstruction {
   readonly rip: number
   /** Life of the status flags after it. */
   flagsAfter: number
+  /** Life of CF after it. */
+  carryAfter: number
 }
 
 export interface RegionBlock {
@@ -33,6 +36,7 @@ export interface RegionBlock {
   /** Blocks of the region that lead here. */
   predecessors: number
   flagsBefore: number
+  carryBefore: number
 }
 
 export interface Region {
@@ -58,7 +62,7 @@ export function findRegion(start: number, decodeAt: DecodeAt): Region | undefine
     for (let rip = work.shift()!; !seen.has(rip); ) {
       const found = decodeAt(rip)
       if (found === undefined) break
-      const instruction: RegionInstruction = {...found, rip, flagsAfter: Flags.live}
+      const instruction: RegionInstruction = {...found, rip, flagsAfter: Flags.live, carryAfter: Flags.live}
       seen.set(rip, instruction)
       const next = rip + found.decoded.length
       if (!found.template.endsBlock) {
@@ -125,6 +129,7 @@ function assemble(starts: Set<number>, entries: Set<number>, seen: Map<number, R
       entry: entries.has(rip),
       predecessors: 0,
       flagsBefore: Flags.live,
+      carryBefore: Flags.live,
     })
   }
   if (blocks.length === 0) return undefined
@@ -138,38 +143,60 @@ function assemble(starts: Set<number>, entries: Set<number>, seen: Map<number, R
   return {blocks, index}
 }
 
+/** What is lowered for an instruction, given who looks at its flags. */
+export function loweredTemplate({template, flagsAfter, carryAfter}: RegionInstruction): Template {
+  const costly = template.maySetFlags || template.ops.some(op => op.kind === 'status-flags')
+  if (flagsAfter === Flags.dead || (flagsAfter === Flags.faults && costly)) return withoutFlags(template)
+  return template.keepsCarry && carryAfter < Flags.live ? withoutCarry(template) : template
+}
+
 /** Flag life, backwards to a fixed point. */
 function markFlags(blocks: RegionBlock[], index: ReadonlyMap<number, number>): void {
-  for (const block of blocks) block.flagsBefore = Flags.dead
+  for (const block of blocks) block.flagsBefore = block.carryBefore = Flags.dead
   for (let changed = true; changed; ) {
     changed = false
     for (let at = blocks.length - 1; at >= 0; at--) {
       const block = blocks[at]
-      const last = block.instructions.at(-1)!.template.ops.at(-1)
-      let life: number = Flags.live
-      const staysInside =
-        (last?.kind === 'branch' || last?.kind === 'jump' || !block.instructions.at(-1)!.template.endsBlock) &&
-        block.successors.length > 0
-      if (staysInside && !(last?.kind === 'jump' && last.call)) {
-        life = Flags.dead
-        for (const target of block.successors) {
-          const successor = index.get(target)
-          life = Math.max(life, successor === undefined ? Flags.live : blocks[successor].flagsBefore)
-        }
-      }
-      for (let position = block.instructions.length - 1; position >= 0; position--) {
-        const instruction = block.instructions[position]
+      let [life, carry] = lifeAfter(block, blocks, index)
+      for (const instruction of block.instructions.toReversed()) {
         const {template} = instruction
         instruction.flagsAfter = life
-        if (template.setsFlags) life = Flags.dead
-        if (template.canFault) life = Math.max(life, Flags.faults)
-        const lowered = instruction.flagsAfter < Flags.live ? withoutFlags(template) : template
+        instruction.carryAfter = carry
+        if (template.setsFlags) {
+          life = Flags.dead
+          if (!template.keepsCarry) carry = Flags.dead
+        }
+        if (template.canFault) {
+          life = Math.max(life, Flags.faults)
+          carry = Math.max(carry, Flags.faults)
+        }
+        const lowered = loweredTemplate(instruction)
         if (lowered.readsFlags) life = Flags.live
+        if (lowered.readsCarry) carry = Flags.live
       }
-      if (life !== block.flagsBefore) {
+      if (life !== block.flagsBefore || carry !== block.carryBefore) {
         block.flagsBefore = life
+        block.carryBefore = carry
         changed = true
       }
     }
   }
+}
+
+/** Life of the flags, and of CF, behind a block. */
+function lifeAfter(
+  {instructions, successors}: RegionBlock,
+  blocks: readonly RegionBlock[],
+  index: ReadonlyMap<number, number>,
+): [flags: number, carry: number] {
+  const {template} = instructions.at(-1)!
+  const last = template.ops.at(-1)
+  const staysInside = last?.kind === 'branch' || (last?.kind === 'jump' && !last.call) || !template.endsBlock
+  if (!staysInside || successors.some(target => !index.has(target)) || successors.length === 0)
+    return [Flags.live, Flags.live]
+  const after = successors.map(target => blocks[index.get(target)!])
+  return [
+    Math.max(...after.map(({flagsBefore}) => flagsBefore)),
+    Math.max(...after.map(({carryBefore}) => carryBefore)),
+  ]
 }

@@ -15,12 +15,11 @@ import {Code} from '../../wasm/builder.js'
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import type {FlagKindName} from '../flags.js'
 import {Status} from '../interpret.js'
-import {withoutFlags} from '../ir/template.js'
 import type {CallHelper} from '../lower.js'
 import {state} from '../state.js'
 import {arrangeLoops, type Item} from './loops.js'
 import {type Exits, type Site, Translator} from './lower.js'
-import {Flags, type Region, type RegionBlock} from './region.js'
+import {Flags, loweredTemplate, type Region, type RegionBlock} from './region.js'
 
 /** Backward jumps before a region returns to the dispatcher. */
 const loopBudget = 10_000
@@ -85,8 +84,8 @@ export function translate(region: Region, context: TranslationContext): Code {
     code.memory('i32.store', state.currentPage)
   }
 
-  /** The flags that the jump to the next block leaves in locals. */
-  let inherited: FlagKindName | undefined
+  /** The flags that the only jump to a block leaves in locals. */
+  const inherited = new Map<number, FlagKindName | undefined>()
   let instruction: {decoded: DecodedInstruction; rip: number} | undefined
 
   const exits: Exits = {
@@ -99,7 +98,8 @@ export function translate(region: Region, context: TranslationContext): Code {
         code.memory('i64.store', state.rip)
         return code.br(depthOf('leave') + depth)
       }
-      if (inherits(blocks, current, target)) inherited = translator.flags
+      if (target > current && blocks[target].predecessors === 1 && !blocks[target].entry)
+        inherited.set(target, translator.flags)
       else if (blocks[target].flagsBefore === Flags.live) translator.flushFlags()
       if (target > current) {
         if (labels.includes(target)) return code.br(depthOf(target) + depth)
@@ -146,13 +146,11 @@ export function translate(region: Region, context: TranslationContext): Code {
   const writeBlock = (block: RegionBlock, at: number) => {
     current = at
     if (dispatched.has(at)) setNext(0)
-    translator.flags = at > 0 && inherits(blocks, at - 1, at) ? inherited : undefined
-    for (const {decoded, template, rip, flagsAfter} of block.instructions) {
+    translator.flags = inherited.get(at)
+    for (const each of block.instructions) {
+      const {decoded, rip} = each
       instruction = {decoded, rip}
-      const costly = template.maySetFlags || template.ops.some(op => op.kind === 'status-flags')
-      const wanted = flagsAfter === Flags.live || (flagsAfter === Flags.faults && !costly)
-      const place = {decoded, rip, next: rip + decoded.length, flagsWanted: wanted}
-      translator.instruction(wanted ? template : withoutFlags(template), place)
+      translator.instruction(loweredTemplate(each), {decoded, rip, next: rip + decoded.length})
     }
     if (!block.instructions.at(-1)!.template.endsBlock) exits.goTo(block.end, 0)
   }
@@ -233,10 +231,4 @@ function dispatchedBlocks(
   }
   look(items)
   return dispatched
-}
-
-/** The flags of block `from` reach its physical successor `to` in locals: nothing else leads there. */
-function inherits(blocks: readonly RegionBlock[], from: number, to: number): boolean {
-  const target = blocks[to]
-  return to === from + 1 && !target.entry && target.predecessors === 1 && blocks[from].successors.includes(target.rip)
 }

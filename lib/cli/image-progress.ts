@@ -1,4 +1,5 @@
 /** Fetching an image, shown to the person who waits; one that is there already is used without a word. */
+import {cacheFolder} from '../toolstack/cache-folder.js'
 import type {Image} from '../toolstack/images/catalogue.js'
 import type {Progress, Report, World} from './report.js'
 
@@ -11,7 +12,7 @@ export async function fetchWithProgress(name: string, report: Report, world: Wor
     else void progress.then(shown => shown.text(`image "${name}": ${text}`))
   }
   try {
-    const cacheDir = catalogue.imageCacheDir(world.environment)
+    const cacheDir = cacheFolder(world.environment)
     const image = await catalogue.fetchImage(name, {cacheDir, report: tell})
     ;(await progress)?.succeed(`image "${name}" is ready`)
     return image

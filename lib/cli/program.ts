@@ -1,16 +1,16 @@
 /**
- * The xl program: global options, the choice of a command by name or unambiguous prefix, its options through commander, its run, and
+ * The xl program: global options, the choice of a command by name or unambiguous prefix, its options, its run, and
  * the exit status. bin/xl calls `runProgram`; nothing else sets process.exitCode.
  *
  * Command modules are imported when they are used, so a command loads only what it needs.
  * Source: xl(1); tools/xl/xl.c and xl_cmdtable.c for the texts.
  */
 import {fileURLToPath} from 'node:url'
-import {CommanderError, Command as Parser} from 'commander'
 import {Host, hostDirectoryPath} from '../toolstack/host.js'
-import type {Command, CommandContext, OptionValues} from './command.js'
+import type {Command} from './command.js'
 import {commandNames, loadCommand} from './commands/index.js'
 import {commandHelp, fullHelp} from './help.js'
+import {Misuse, type Parsed, sortWords} from './options.js'
 import {Report, type World} from './report.js'
 
 /** Runs xl with the words after its name; resolves to the exit status. */
@@ -62,8 +62,6 @@ function lookUp(word: string): string | undefined {
   return fitting.length === 1 ? fitting[0] : undefined
 }
 
-type Parsed = Pick<CommandContext, 'arguments' | 'options' | 'counts'>
-
 /** Options and arguments of a command, or the exit status when help was asked for or something does not fit. */
 async function parseOptions(command: Command, words: string[], report: Report): Promise<Parsed | number> {
   const optionless = words.includes('--') ? words.slice(0, words.indexOf('--')) : words
@@ -74,28 +72,16 @@ async function parseOptions(command: Command, words: string[], report: Report): 
     report.write(commandHelp(command))
     return 0
   }
-  const parser = new Parser(command.name)
-  const counts: Record<string, number> = {}
-  parser
-    .exitOverride()
-    .helpOption(false)
-    .allowExcessArguments(true)
-    .configureOutput({writeErr: () => {}})
-  for (const [flags, description] of command.options) {
-    parser.option(flags, description)
-    const option = parser.options.at(-1)!
-    parser.on(`option:${option.name()}`, () => {
-      counts[option.attributeName()] = (counts[option.attributeName()] ?? 0) + 1
-    })
-  }
+  let parsed: Parsed
   try {
-    parser.parse(words, {from: 'user'})
+    parsed = await sortWords(command, words)
   } catch (error) {
-    if (!(error instanceof CommanderError)) throw error
-    report.error(describeMisuse(error))
+    if (!(error instanceof Misuse)) throw error
+    report.error(error.message)
     return 2
   }
-  if (parser.args.length < command.minimumArguments) {
+  const count = parsed.arguments.length
+  if (count < command.minimumArguments) {
     report.error(
       `'xl ${command.name}' requires at least ${command.minimumArguments} argument${command.minimumArguments > 1 ? 's' : ''}.`,
     )
@@ -103,21 +89,13 @@ async function parseOptions(command: Command, words: string[], report: Report): 
     report.write(commandHelp(command))
     return 2
   }
-  if (parser.args.length > (command.maximumArguments ?? Number.POSITIVE_INFINITY)) {
+  if (count > (command.maximumArguments ?? Number.POSITIVE_INFINITY)) {
     report.error(`'xl ${command.name}' takes at most ${command.maximumArguments} arguments.`)
     report.error('')
     report.write(commandHelp(command))
     return 2
   }
-  return {arguments: parser.args, options: parser.opts() as OptionValues, counts}
-}
-
-function describeMisuse(error: CommanderError): string {
-  const option = /'(-{1,2})([^' ,]+)/.exec(error.message)
-  if (error.code === 'commander.unknownOption' && option !== null) return `option \`${option[2]}' not supported.`
-  if (error.code === 'commander.optionMissingArgument' && option !== null)
-    return `option \`${option[2]}' requires an argument.`
-  return error.message.replace(/^error: /, '')
+  return parsed
 }
 
 /** The world of this process. */

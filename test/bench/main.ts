@@ -13,7 +13,8 @@ import {dirname, join, resolve} from 'node:path'
 import {parseArgs} from 'node:util'
 import {HostDirectory} from '../../lib/control/host-directory.js'
 import {signalProcess} from '../../lib/control/process-identity.js'
-import {fetchImage, imageCacheDir} from '../../lib/toolstack/images/catalogue.js'
+import {cacheFolder} from '../../lib/toolstack/cache-folder.js'
+import {fetchImage} from '../../lib/toolstack/images/catalogue.js'
 import {type BootRun, bootRun} from './boot-run.js'
 import {type DomainCost, domainCost} from './domain-cost.js'
 import {gastwirt, guestMemoryMb, type Machine, qemu, qemuVersion} from './machines.js'
@@ -57,7 +58,7 @@ if (unknown !== undefined) usageError(`--only ${unknown}: there is no such measu
 const compared = allNames.filter(name => name !== 'footprint' && chosen.includes(name))
 const workloads = compared.filter(name => name !== 'boot')
 
-const image = await fetchImage('debian', {cacheDir: imageCacheDir(process.env), report: text => console.error(text)})
+const image = await fetchImage('debian', {cacheDir: cacheFolder(process.env), report: text => console.error(text)})
 const hostPath = mkdtempSync(join(tmpdir(), 'gastwirt-bench-'))
 process.on('exit', () => {
   for (const {owner} of new HostDirectory(hostPath).list()) signalProcess(owner, 'SIGKILL')

@@ -3,12 +3,13 @@
  * tests that need it are skipped, and say why.
  */
 import {OperatorError} from '../../lib/base/errors.js'
-import {fetchImage, type Image, imageCacheDir} from '../../lib/toolstack/images/catalogue.js'
+import {cacheFolder} from '../../lib/toolstack/cache-folder.js'
+import {fetchImage, type Image} from '../../lib/toolstack/images/catalogue.js'
 
 /** The image, or in words why there is none here. */
 export async function debianImage(): Promise<Image | string> {
   try {
-    return await fetchImage('debian', {cacheDir: imageCacheDir(process.env)})
+    return await fetchImage('debian', {cacheDir: cacheFolder(process.env)})
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error
     return `the image "debian" is not in the cache and cannot be fetched: ${error.message}`

@@ -1,4 +1,5 @@
 /** `xl image` (ours): the kernels and ramdisks that `image = "NAME"` stands for, kept in the user's cache folder. */
+import {cacheFolder} from '../../toolstack/cache-folder.js'
 import {command} from '../command.js'
 import {commandHelp} from '../help.js'
 import {fetchWithProgress} from '../image-progress.js'
@@ -16,7 +17,7 @@ const image = command({
   options: [],
   async run({report, world, arguments: [action, name]}) {
     const catalogue = await import('../../toolstack/images/catalogue.js')
-    const cacheDir = catalogue.imageCacheDir(world.environment)
+    const cacheDir = cacheFolder(world.environment)
     if (action === 'list' && name === undefined) {
       report.print(line('Name', 'Size', 'Version', 'Summary'))
       for (const entry of await catalogue.listImages(cacheDir)) {

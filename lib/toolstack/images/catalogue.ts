@@ -21,8 +21,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
-import {homedir} from 'node:os'
-import {dirname, isAbsolute, join} from 'node:path'
+import {dirname, join} from 'node:path'
 import {OperatorError} from '../../base/errors.js'
 import {identityOf, isAlive} from '../../control/process-identity.js'
 import {ramdiskVersion} from './ramdisk.js'
@@ -92,14 +91,6 @@ const debian: Recipe = {
 
 /** All images there are. */
 export const catalogue: readonly Recipe[] = [debian]
-
-/** The folder for everything we can fetch again: $XDG_CACHE_HOME/gastwirt, by default ~/.cache/gastwirt. */
-export function imageCacheDir(environment: Readonly<Record<string, string | undefined>>): string {
-  const base = environment.XDG_CACHE_HOME
-  // The XDG specification says to ignore a relative path.
-  if (base !== undefined && isAbsolute(base)) return join(base, 'gastwirt')
-  return join(environment.HOME || homedir(), '.cache', 'gastwirt')
-}
 
 /**
  * The image of that name, fetched when the cache has not got it.

@@ -7,14 +7,8 @@ import {join} from 'node:path'
 import t from 'tap'
 import {OperatorError} from '../../../lib/base/errors.js'
 import {identityOf} from '../../../lib/control/process-identity.js'
-import {
-  catalogue,
-  fetchImage,
-  imageCacheDir,
-  listImages,
-  type Recipe,
-  removeImage,
-} from '../../../lib/toolstack/images/catalogue.js'
+import {cacheFolder} from '../../../lib/toolstack/cache-folder.js'
+import {catalogue, fetchImage, listImages, type Recipe, removeImage} from '../../../lib/toolstack/images/catalogue.js'
 
 /** A recipe whose files hold `contents`; counts how often it is used. */
 function recipe(contents: string, before: () => Promise<void> | void = () => {}): Recipe & {builds: number} {
@@ -148,10 +142,10 @@ t.test('a cache folder that cannot be', async t => {
 })
 
 t.test('where the cache is', t => {
-  t.equal(imageCacheDir({XDG_CACHE_HOME: '/var/tmp/c', HOME: '/home/a'}), '/var/tmp/c/gastwirt')
-  t.equal(imageCacheDir({HOME: '/home/a'}), '/home/a/.cache/gastwirt')
-  t.equal(imageCacheDir({XDG_CACHE_HOME: 'relative', HOME: '/home/a'}), '/home/a/.cache/gastwirt')
-  t.equal(imageCacheDir({XDG_CACHE_HOME: '', HOME: '/home/a'}), '/home/a/.cache/gastwirt')
+  t.equal(cacheFolder({XDG_CACHE_HOME: '/var/tmp/c', HOME: '/home/a'}), '/var/tmp/c/gastwirt')
+  t.equal(cacheFolder({HOME: '/home/a'}), '/home/a/.cache/gastwirt')
+  t.equal(cacheFolder({XDG_CACHE_HOME: 'relative', HOME: '/home/a'}), '/home/a/.cache/gastwirt')
+  t.equal(cacheFolder({XDG_CACHE_HOME: '', HOME: '/home/a'}), '/home/a/.cache/gastwirt')
   t.same(
     catalogue.map(({name}) => name),
     ['debian'],

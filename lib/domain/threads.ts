@@ -26,7 +26,7 @@ export interface ThreadListener {
 
 /** A guest's threads; from its construction on the first of them gets ready. */
 export class GuestThreads {
-  private readonly vcpu = thread('./vcpu-worker.js')
+  private readonly vcpu = thread('../domain/vcpu-worker.js')
   private translator: Worker | undefined
   private startTranslator = (): void => {}
 
@@ -51,7 +51,7 @@ export class GuestThreads {
         records: splitArea(memory.buffer.byteLength, {start: layout.codeStart, end: layout.codeEnd}).translations,
         port: translatorEnd,
       }
-      this.translator = thread('./translator-worker.js', {workerData, transferList: [translatorEnd]})
+      this.translator = thread('../domain/translator-worker.js', {workerData, transferList: [translatorEnd]})
       this.translator.on('error', this.failed)
     }
   }
@@ -69,5 +69,6 @@ export class GuestThreads {
 }
 
 function thread(file: string, options: WorkerOptions = {}): Worker {
+  // By way of the folder: bundled, this code is in another one.
   return new Worker(new URL(file, import.meta.url), {...options, resourceLimits: threadLimits})
 }

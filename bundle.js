@@ -1,0 +1,28 @@
+/**
+ * Makes dist/bundle of lib/: the same programs in few files, because loading a module takes Node.js longer than running it does. Each
+ * thread of a domain gets a file of its own; xl and the domain's main thread have further ones for what they load when they need it.
+ *
+ * Rule of use: after the compiler (`npm run build`), which checks what is only stripped here. Folders are as deep as those of dist/lib, so
+ * that a URL relative to a module leads to the same place from either.
+ */
+import {rmSync} from 'node:fs'
+import {build} from 'esbuild'
+
+const programs = [['cli/program', 'cli/start'], ['domain/main'], ['domain/vcpu-worker'], ['domain/translator-worker']]
+
+rmSync('dist/bundle', {recursive: true, force: true})
+for (const names of programs) {
+  await build({
+    entryPoints: names.map(name => `lib/${name}.ts`),
+    bundle: true,
+    splitting: true,
+    packages: 'external',
+    platform: 'node',
+    target: 'node20',
+    format: 'esm',
+    outbase: 'lib',
+    outdir: 'dist/bundle',
+    chunkNames: 'chunks/[name]-[hash]',
+    logLevel: 'warning',
+  })
+}

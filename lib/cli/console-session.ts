@@ -18,6 +18,9 @@ export function parseEscape(text: string): number | undefined {
   return text.length === 1 ? text.charCodeAt(0) : undefined
 }
 
+/** How long a domain process may take to notice that its console was left. */
+const hangUpPatienceMs = 1000
+
 const deadlySignals: Partial<Record<NodeJS.Signals, number>> = {SIGHUP: 129, SIGINT: 130, SIGTERM: 143}
 
 /** Joins the world's input and output with a console until one of the two ends. */
@@ -50,7 +53,8 @@ export function runSession(
       stdin.pause()
       // A pipe that its writer holds open, or a terminal, would keep this process alive.
       ;(stdin as {unref?: () => void}).unref?.()
-      stream.destroy()
+      if (end === 'detached') hangUp(stream)
+      else stream.destroy()
       resolve(end)
     }
     const onInput = (bytes: Buffer): void => {
@@ -71,7 +75,7 @@ export function runSession(
     stdin.on('data', onInput)
     stdin.on('error', ignore)
     stream.on('data', (bytes: Buffer) => {
-      if (stdout.write(bytes)) return
+      if (over || stdout.write(bytes)) return
       stream.pause()
       stdout.once('drain', () => stream.resume())
     })
@@ -80,4 +84,14 @@ export function runSession(
     stream.once('close', () => finish('ended'))
     stream.resume()
   })
+}
+
+/**
+ * Leaves a console whose domain lives on. Closing at once would fail the domain's next write, and it would drop what was typed last
+ * before it had read it; so the end is only told, and the other side closes. One that does not is left after a while.
+ */
+function hangUp(stream: Duplex): void {
+  stream.end()
+  stream.resume()
+  setTimeout(() => stream.destroy(), hangUpPatienceMs).unref()
 }

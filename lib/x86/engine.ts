@@ -14,7 +14,6 @@ import {helpers} from './helpers/index.js'
 import {decode, slowPathNumber, templateOf} from './instruction-set.js'
 import {Interpreter, Status} from './interpret.js'
 import {Compiler, type CompilerHost, type TranslationService} from './jit/compiler.js'
-import type {Site} from './jit/lower.js'
 import {RegionTranslator} from './jit/translator.js'
 import {type Area, splitArea} from './record-area.js'
 import {slowPaths} from './slow/index.js'
@@ -286,11 +285,6 @@ export class Engine {
   /** Has translated what has become hot since, and takes in what is ready. */
   translateWaiting(): void {
     this.compiler.flush()
-  }
-
-  /** The fault site a translation was left at. Source: jit/lower.ts. */
-  site(number: number): Site {
-    return this.compiler.site(number)
   }
 
   private compilerHost(records: Area): CompilerHost {

@@ -65,9 +65,7 @@ export const state = {
   scratch: 1024, //       64 bytes
   crossing: 1088, //      64 bytes: copy of an operand that spans two pages
   record: 1152, //        u32, address of the decoded record being executed
-  site: 1156, //          u32, 1 + number of the translated fault site that was left, 0 none
   image: 2048, //         1024 bytes: FXSAVE, XSAVE and x87 environment images on their way
-  siteFlags: 1160, //     3 × u64, flagA flagB flagR at that site
   frameBase: 1184, //     u32, byte offset of machine frame 0 in linear memory
   frameCount: 1188, //    u32, machine frames a page table may name
   codePages: 1192, //     u32, byte offset of a table with one byte per page of linear memory: 1 = holds decoded code

@@ -116,21 +116,8 @@ export class Vcpu extends Registers {
     if ((this.u32('rflags') & Rflags.tf) !== 0) Atomics.store(this.memory.int32, (this.base + state.pending) >> 2, 1)
   }
 
-  /** When generated code left inside a block, RIP is in the record it was at. */
+  /** When an interpreter's handler left inside a block, RIP is in the record it was at. */
   private recoverRip(): void {
-    const number = this.u32('site')
-    if (number !== 0) {
-      const {rip, flags} = this.engine.site(number)
-      this.setU32('site', 0)
-      this.rip = BigInt.asUintN(64, BigInt(rip))
-      if (flags < 0) return
-      const {view} = this.memory
-      this.setU32('flagKind', flags)
-      for (const [index, field] of (['flagA', 'flagB', 'flagR'] as const).entries()) {
-        this.setU64(field, view.getBigUint64(this.base + state.siteFlags + index * 8, true))
-      }
-      return
-    }
     const record = this.u32('record')
     if (record === 0) return
     this.rip = this.memory.view.getBigUint64(record + 32, true)

@@ -3,7 +3,6 @@
  * comes back. A block goes on in the interpreter meanwhile. A translation is named by a word: table slot | entry number << 16.
  */
 import type {Block} from '../code-cache.js'
-import type {Site} from './lower.js'
 import type {TranslationBatch, TranslationJob} from './translator.js'
 
 /** Hot blocks that wait for one module together: one module is far cheaper than many. */
@@ -58,8 +57,6 @@ export class Compiler {
   private turns = 0
   /** Bytes of modules in this epoch. */
   private size = 0
-  /** Fault sites as the batches brought them. */
-  private sites: number[] = []
 
   constructor(
     private readonly host: CompilerHost,
@@ -70,11 +67,6 @@ export class Compiler {
   add(head: number): void {
     this.waiting.add(head)
     if (this.waiting.size >= batchSize) this.flush()
-  }
-
-  /** A fault site by its number. */
-  site(number: number): Site {
-    return {rip: this.sites[number * 2 - 2], flags: this.sites[number * 2 - 1]}
   }
 
   /** Takes in what is ready, and has translated what waits: another thread gets fewer, larger batches. */
@@ -106,16 +98,14 @@ export class Compiler {
     this.epoch++
     this.taken = 0
     this.size = 0
-    this.sites = []
     this.waiting.clear()
   }
 
-  private install({batch: {epoch, full, size, regions, inside, sites}, module}: Translated): void {
+  private install({batch: {epoch, full, size, regions, inside}, module}: Translated): void {
     if (epoch !== this.epoch) return
     this.taken++
     this.size += size
     if (full || this.size > maximumSize || !this.host.hasRoom(regions.length)) return this.host.forgetAll()
-    for (const part of sites) this.sites.push(part)
     for (const head of inside) {
       const block = this.host.current(head)
       if (block !== undefined) this.host.cool(block)

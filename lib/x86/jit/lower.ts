@@ -2,8 +2,7 @@
  * The translator tier: templates with the operands of this instruction as constants, general registers in locals, flags kept as the
  * operands they follow from until somebody needs them. Vector and other registers stay in vCPU state.
  *
- * Ways out of a region (labels outside everything): `leave` writes the changed registers back and returns blockEnd; `fault` also notes the
- * site, from which the run loop learns RIP and the flags.
+ * Ways out of a region (labels outside everything) write the changed registers back: `leave` returns blockEnd, `fault` exit.
  */
 import type {Code} from '../../wasm/builder.js'
 import type {DecodedInstruction} from '../decode/instruction-record.js'
@@ -14,18 +13,13 @@ import {type CallHelper, Lowering} from '../lower.js'
 import {AccessKind} from '../mmu/refill.js'
 import {state, tlb} from '../state.js'
 
-/** Where a region may be left by a fault: what the run loop needs to make the state precise. */
-export interface Site {
-  readonly rip: number
-  /** FlagKind of the flags held in locals, or -1 when they are in vCPU state. */
-  readonly flags: number
-}
-
 /** What the current instruction is. */
 export interface Place {
   readonly decoded: DecodedInstruction
   readonly rip: number
   readonly next: number
+  /** Somebody reads the flags it finds. */
+  readonly flagsLive: boolean
 }
 
 /** Control flow, which the region's writer knows. Depth counts from inside the current instruction. */
@@ -34,8 +28,8 @@ export interface Exits {
   goTo(rip: number, depth: number): void
   /** Leaves with RIP already in state. */
   leave(depth: number): void
-  /** Leaves at a fault site. */
-  fault(site: Site, depth: number): void
+  /** Leaves at the current instruction, which has changed nothing. */
+  fault(depth: number): void
   /** A call can come back to this RIP without leaving the region. */
   returnsTo(rip: number): boolean
   /** Pushes the byte offset in linear memory of code at a RIP of the region's page. */
@@ -91,19 +85,6 @@ export class Translator extends Lowering {
       this.code.localGet(this.cpu)
       this.code.localGet(this.gprs[register])
       this.code.memory('i64.store', state.gpr + register * 8)
-    }
-  }
-
-  /** Writes the flag locals to where the run loop looks for a fault site's. */
-  storeFaultFlags(): void {
-    for (const [local, offset] of [
-      [this.flagA, 0],
-      [this.flagB, 8],
-      [this.flagR, 16],
-    ]) {
-      this.code.localGet(this.cpu)
-      this.code.localGet(local)
-      this.code.memory('i64.store', state.siteFlags + offset)
     }
   }
 
@@ -378,7 +359,10 @@ export class Translator extends Lowering {
   }
 
   protected exit(): void {
-    this.exits.fault({rip: this.place.rip, flags: this.flags === undefined ? -1 : FlagKind[this.flags]}, this.depth)
+    const {flags} = this
+    if (this.place.flagsLive) this.flushFlags()
+    this.exits.fault(this.depth)
+    this.flags = flags
   }
 }
 

@@ -4,24 +4,21 @@
  *
  * Linear addresses are signed numbers, as the decoder has them.
  *
- * Flags have three grades of life at a point: dead (written again before anything looks), faults (only a fault frame would show
- * them), live (an instruction reads them, or control leaves the region). Costly flag computations are left out unless live. CF has a
- * life of its own, because INC and DEC keep it.
+ * Flags live at a point when an instruction reads them later, before they are written again, or control leaves the region with them. The
+ * frame of a fault shows dead flags as they last were in vCPU state. CF has a life of its own, because INC and DEC keep it.
  */
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import type {Template} from '../ir/op.js'
 import {withoutCarry, withoutFlags} from '../ir/template.js'
 
-export const Flags = {dead: 0, faults: 1, live: 2} as const
-
 export interface RegionInstruction {
   readonly decoded: DecodedInstruction
   readonly template: Template
   readonly rip: number
-  /** Life of the status flags after it. */
-  flagsAfter: number
-  /** Life of CF after it. */
-  carryAfter: number
+  /** The status flags live before it, after it, and CF after it. */
+  flagsBefore: boolean
+  flagsAfter: boolean
+  carryAfter: boolean
 }
 
 export interface RegionBlock {
@@ -35,8 +32,9 @@ export interface RegionBlock {
   entry: boolean
   /** Blocks of the region that lead here. */
   predecessors: number
-  flagsBefore: number
-  carryBefore: number
+  /** The status flags, and CF, live at its start. */
+  flagsBefore: boolean
+  carryBefore: boolean
 }
 
 export interface Region {
@@ -62,7 +60,7 @@ export function findRegion(start: number, decodeAt: DecodeAt): Region | undefine
     for (let rip = work.shift()!; !seen.has(rip); ) {
       const found = decodeAt(rip)
       if (found === undefined) break
-      const instruction: RegionInstruction = {...found, rip, flagsAfter: Flags.live, carryAfter: Flags.live}
+      const instruction: RegionInstruction = {...found, rip, flagsBefore: true, flagsAfter: true, carryAfter: true}
       seen.set(rip, instruction)
       const next = rip + found.decoded.length
       if (!found.template.endsBlock) {
@@ -128,8 +126,8 @@ function assemble(starts: Set<number>, entries: Set<number>, seen: Map<number, R
       successors,
       entry: entries.has(rip),
       predecessors: 0,
-      flagsBefore: Flags.live,
-      carryBefore: Flags.live,
+      flagsBefore: true,
+      carryBefore: true,
     })
   }
   if (blocks.length === 0) return undefined
@@ -145,58 +143,48 @@ function assemble(starts: Set<number>, entries: Set<number>, seen: Map<number, R
 
 /** What is lowered for an instruction, given who looks at its flags. */
 export function loweredTemplate({template, flagsAfter, carryAfter}: RegionInstruction): Template {
-  const costly = template.maySetFlags || template.ops.some(op => op.kind === 'status-flags')
-  if (flagsAfter === Flags.dead || (flagsAfter === Flags.faults && costly)) return withoutFlags(template)
-  return template.keepsCarry && carryAfter < Flags.live ? withoutCarry(template) : template
+  if (!flagsAfter) return withoutFlags(template)
+  return template.keepsCarry && !carryAfter ? withoutCarry(template) : template
 }
 
 /** Flag life, backwards to a fixed point. */
 function markFlags(blocks: RegionBlock[], index: ReadonlyMap<number, number>): void {
-  for (const block of blocks) block.flagsBefore = block.carryBefore = Flags.dead
+  for (const block of blocks) block.flagsBefore = block.carryBefore = false
   for (let changed = true; changed; ) {
     changed = false
-    for (let at = blocks.length - 1; at >= 0; at--) {
-      const block = blocks[at]
-      let [life, carry] = lifeAfter(block, blocks, index)
+    for (const block of blocks.toReversed()) {
+      let [flags, carry] = lifeAfter(block, blocks, index)
       for (const instruction of block.instructions.toReversed()) {
         const {template} = instruction
-        instruction.flagsAfter = life
+        instruction.flagsAfter = flags
         instruction.carryAfter = carry
         if (template.setsFlags) {
-          life = Flags.dead
-          if (!template.keepsCarry) carry = Flags.dead
+          flags = false
+          if (!template.keepsCarry) carry = false
         }
-        if (template.canFault) {
-          life = Math.max(life, Flags.faults)
-          carry = Math.max(carry, Flags.faults)
-        }
-        const lowered = loweredTemplate(instruction)
-        if (lowered.readsFlags) life = Flags.live
-        if (lowered.readsCarry) carry = Flags.live
+        const {readsFlags, readsCarry} = loweredTemplate(instruction)
+        flags ||= readsFlags
+        carry ||= readsCarry
+        instruction.flagsBefore = flags || carry
       }
-      if (life !== block.flagsBefore || carry !== block.carryBefore) {
-        block.flagsBefore = life
-        block.carryBefore = carry
-        changed = true
-      }
+      if (flags === block.flagsBefore && carry === block.carryBefore) continue
+      block.flagsBefore = flags
+      block.carryBefore = carry
+      changed = true
     }
   }
 }
 
-/** Life of the flags, and of CF, behind a block. */
+/** Whether the flags, and CF, live behind a block. */
 function lifeAfter(
   {instructions, successors}: RegionBlock,
   blocks: readonly RegionBlock[],
   index: ReadonlyMap<number, number>,
-): [flags: number, carry: number] {
+): [flags: boolean, carry: boolean] {
   const {template} = instructions.at(-1)!
   const last = template.ops.at(-1)
   const staysInside = last?.kind === 'branch' || (last?.kind === 'jump' && !last.call) || !template.endsBlock
-  if (!staysInside || successors.some(target => !index.has(target)) || successors.length === 0)
-    return [Flags.live, Flags.live]
+  if (!staysInside || successors.some(target => !index.has(target)) || successors.length === 0) return [true, true]
   const after = successors.map(target => blocks[index.get(target)!])
-  return [
-    Math.max(...after.map(({flagsBefore}) => flagsBefore)),
-    Math.max(...after.map(({carryBefore}) => carryBefore)),
-  ]
+  return [after.some(({flagsBefore}) => flagsBefore), after.some(({carryBefore}) => carryBefore)]
 }

@@ -3,7 +3,7 @@
  * written as nested labels, so that a jump forward inside the row, or out of a loop, is a plain branch:
  *
  *   block $leave                      write registers back, return blockEnd
- *     block $fault                    the same and the fault site, return exit
+ *     block $fault                    the same, return exit
  *       block $item(n-1) … block $item0
  *         br_table $item0 … $item(n-1) by `next`
  *       end … item 0 … end … item 1: loop, its parts in the same way, end …
@@ -18,8 +18,8 @@ import {Status} from '../interpret.js'
 import type {CallHelper} from '../lower.js'
 import {state} from '../state.js'
 import {arrangeLoops, type Item} from './loops.js'
-import {type Exits, type Site, Translator} from './lower.js'
-import {Flags, loweredTemplate, type Region, type RegionBlock} from './region.js'
+import {type Exits, Translator} from './lower.js'
+import {loweredTemplate, type Region, type RegionBlock} from './region.js'
 
 /** Backward jumps before a region returns to the dispatcher. */
 const loopBudget = 10_000
@@ -30,8 +30,6 @@ export interface TranslationContext {
   readonly mmuMode: number
   /** Byte offset of the page the region lies in. */
   readonly page: number
-  /** Registers a fault site; its number. */
-  addSite(site: Site): number
   /** Address of a new cell for the head of a call's target. */
   callCell(): number
   /** Address of a permanent record of the instruction. */
@@ -63,7 +61,6 @@ export function translate(region: Region, context: TranslationContext): Code {
   const code = new Code(['i32'])
   const cpu = code.local('i32')
   const budget = code.local('i32')
-  const site = code.local('i32')
   const {used, changed} = registerUse(region)
   const count = blocks.length
   const next = 0
@@ -100,7 +97,7 @@ export function translate(region: Region, context: TranslationContext): Code {
       }
       if (target > current && blocks[target].predecessors === 1 && !blocks[target].entry)
         inherited.set(target, translator.flags)
-      else if (blocks[target].flagsBefore === Flags.live) translator.flushFlags()
+      else if (blocks[target].flagsBefore || blocks[target].carryBefore) translator.flushFlags()
       if (target > current) {
         if (labels.includes(target)) return code.br(depthOf(target) + depth)
         // Into a loop: its label, then the dispatch at its head.
@@ -124,9 +121,10 @@ export function translate(region: Region, context: TranslationContext): Code {
       code.br(depthOf(-1 - target) + depth)
     },
     leave: depth => code.br(depthOf('leave') + depth),
-    fault(where, depth) {
-      code.i32Const(context.addSite(where))
-      code.localSet(site)
+    fault(depth) {
+      code.localGet(cpu)
+      code.i64Const(instruction!.rip)
+      code.memory('i64.store', state.rip)
       code.br(depthOf('fault') + depth)
     },
     returnsTo: rip => index.has(rip),
@@ -150,7 +148,12 @@ export function translate(region: Region, context: TranslationContext): Code {
     for (const each of block.instructions) {
       const {decoded, rip} = each
       instruction = {decoded, rip}
-      translator.instruction(loweredTemplate(each), {decoded, rip, next: rip + decoded.length})
+      translator.instruction(loweredTemplate(each), {
+        decoded,
+        rip,
+        next: rip + decoded.length,
+        flagsLive: each.flagsBefore,
+      })
     }
     if (!block.instructions.at(-1)!.template.endsBlock) exits.goTo(block.end, 0)
   }
@@ -202,10 +205,6 @@ export function translate(region: Region, context: TranslationContext): Code {
   writeRow(items, false)
   code.unreachable()
   code.end()
-  translator.storeFaultFlags()
-  code.localGet(cpu)
-  code.localGet(site)
-  code.memory('i32.store', state.site)
   translator.storeRegisters()
   code.i32Const(Status.exit)
   code.return()

@@ -19,7 +19,7 @@ const cellBytes = 16
 
 /** A block that wants to be translated. */
 export interface TranslationJob {
-  /** Counts how often the engine has forgotten all code: heads, records and sites of another epoch mean nothing. */
+  /** Counts how often the engine has forgotten all code: heads and records of another epoch mean nothing. */
   readonly epoch: number
   /** Address of its head: what the engine knows it by. */
   readonly head: number
@@ -45,8 +45,6 @@ export interface TranslationBatch {
   }[]
   /** Heads of blocks inside regions that were under way when they became hot: only what still runs them often enters there from outside. */
   readonly inside: readonly number[]
-  /** Fault sites, numbered on from those of earlier batches: RIP, kind of the flags. */
-  readonly sites: readonly number[]
   /** Bytes of the module. */
   readonly size: number
 }
@@ -58,7 +56,6 @@ function pageOffset(rip: number): number {
 
 export class RegionTranslator {
   private epoch = 0
-  private siteCount = 0
   private nextRecord: number
   /** Number of the latest batch of the epoch. */
   private batch = 0
@@ -78,7 +75,6 @@ export class RegionTranslator {
     const {epoch} = jobs[0]
     if (epoch !== this.epoch) {
       this.epoch = epoch
-      this.siteCount = 0
       this.nextRecord = this.records.start
       this.batch = 0
       this.underWay = []
@@ -103,7 +99,6 @@ export class RegionTranslator {
       for (const {rip, entry} of region.blocks) covered.set(where(rip), entry ? 'entry' : 'inside')
       found.push({job, region})
     }
-    const sites: number[] = []
     const bytes = generatedModule(
       this.memory.bytes.length / 65536,
       found.map(({job, region}, index) => [
@@ -114,10 +109,6 @@ export class RegionTranslator {
             cpuGlobal,
             mmuMode: job.mode & 1,
             page: job.page,
-            addSite: ({rip, flags}) => {
-              sites.push(rip, flags)
-              return ++this.siteCount
-            },
             callCell: () => this.cell(),
             recordAddress: (decoded, rip) => this.record(decoded, rip),
             systemNumber: slowPathNumber,
@@ -136,7 +127,6 @@ export class RegionTranslator {
         ),
       })),
       inside,
-      sites,
       size: bytes.length,
     }
   }

@@ -44,7 +44,8 @@ export interface MachineLayout {
   readonly totalBytes: number
 }
 
-const codeBytes = 24 << 20
+/** Address space for decoded code; a boot of Linux fills about 25 MiB of it. */
+const codeBytes = 64 << 20
 const entriesPerTable = 512
 
 /** The layout for a domain with `ramPages` pages of RAM. */

@@ -44,6 +44,8 @@ export class CodeCache {
   private readonly codePages: Uint8Array
   private readonly view: DataView
   private next: number
+  /** Heads of dropped blocks by their number of instructions. A new block takes the place of one as long as itself: a head stays a head. */
+  private readonly free = new Map<number, number[]>()
 
   constructor(
     memory: LinearMemory,
@@ -73,6 +75,8 @@ export class CodeCache {
 
   /** Room for a head and `instructions` records (and the end record); empties the whole cache when there is none. */
   reserve(instructions: number): number {
+    const former = this.free.get(instructions)?.pop()
+    if (former !== undefined) return former
     const bytes = recordBytes * (instructions + 2)
     if (this.next + bytes > this.areaEnd) this.clear()
     const head = this.next
@@ -133,6 +137,7 @@ export class CodeCache {
     for (const block of owned) {
       this.heads.delete(block.head)
       this.setTranslation(block, 0)
+      this.release(block)
       this.watcher.dropped(block)
       const list = this.blocks.get(block.start)
       if (list) {
@@ -150,8 +155,15 @@ export class CodeCache {
     this.watcher.changed()
   }
 
+  private release({head, instructions}: Block): void {
+    const list = this.free.get(instructions)
+    if (list) list.push(head)
+    else this.free.set(instructions, [head])
+  }
+
   clear(): void {
     this.blocks.clear()
+    this.free.clear()
     this.heads.clear()
     this.pages.clear()
     this.codePages.fill(0)

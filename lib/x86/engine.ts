@@ -290,7 +290,8 @@ export class Engine {
   private compilerHost(records: Area): CompilerHost {
     const translator = new RegionTranslator(this.vcpu.memory, records)
     return {
-      current: head => this.code.blockAt(head),
+      blockAt: head => this.code.blockAt(head),
+      isCurrent: block => this.code.blockAt(block.head) === block,
       wanted: block => this.code.translation(block) === 0,
       cool: block => this.code.count(block, this.translateAfter),
       translate: jobs => translator.translate(jobs),

@@ -30,8 +30,10 @@ export interface TranslationService {
 
 /** What the engine lends. */
 export interface CompilerHost {
-  /** The block, while its page has not been written since. */
-  current(head: number): Block | undefined
+  /** The block that has its head there. */
+  blockAt(head: number): Block | undefined
+  /** Its page has not been written since it was decoded. */
+  isCurrent(block: Block): boolean
   /** It has no translation yet. */
   wanted(block: Block): boolean
   /** Counts a block's executions once more before it asks again. */
@@ -49,7 +51,10 @@ export interface CompilerHost {
 }
 
 export class Compiler {
-  private readonly waiting = new Set<number>()
+  private readonly waiting = new Set<Block>()
+  /** Blocks that translations are under way for, by ticket. */
+  private readonly asked = new Map<number, Block>()
+  private tickets = 0
   private epoch = 0
   /** Batches taken in. */
   private taken = 0
@@ -65,7 +70,8 @@ export class Compiler {
 
   /** A block wants to be translated. */
   add(head: number): void {
-    this.waiting.add(head)
+    const block = this.host.blockAt(head)
+    if (block !== undefined) this.waiting.add(block)
     if (this.waiting.size >= batchSize) this.flush()
   }
 
@@ -75,11 +81,12 @@ export class Compiler {
     if (this.service !== undefined && this.waiting.size < batchSize && ++this.turns < patience) return
     this.turns = 0
     const jobs: TranslationJob[] = []
-    for (const head of this.waiting) {
-      const block = this.host.current(head)
-      if (block === undefined || !this.host.wanted(block)) continue
+    for (const block of this.waiting) {
+      if (!this.host.isCurrent(block) || !this.host.wanted(block)) continue
       const {page, mode, ripLow, ripHigh} = block
-      jobs.push({epoch: this.epoch, head, page, mode, ripLow, ripHigh, taken: this.taken})
+      const ticket = this.tickets++
+      this.asked.set(ticket, block)
+      jobs.push({epoch: this.epoch, ticket, page, mode, ripLow, ripHigh, taken: this.taken})
     }
     this.waiting.clear()
     if (jobs.length === 0) return
@@ -99,18 +106,22 @@ export class Compiler {
     this.taken = 0
     this.size = 0
     this.waiting.clear()
+    this.asked.clear()
   }
 
-  private install({batch: {epoch, full, size, regions, inside}, module}: Translated): void {
+  private install({batch: {epoch, full, size, regions, inside, answered}, module}: Translated): void {
     if (epoch !== this.epoch) return
     this.taken++
     this.size += size
-    if (full || this.size > maximumSize || !this.host.hasRoom(regions.length)) return this.host.forgetAll()
-    for (const head of inside) {
-      const block = this.host.current(head)
-      if (block !== undefined) this.host.cool(block)
+    const stillCurrent = (ticket: number) => {
+      const block = this.asked.get(ticket)
+      return block !== undefined && this.host.isCurrent(block) ? block : undefined
     }
-    const alive = regions.map(({head}) => this.host.current(head))
+    const again = inside.map(stillCurrent)
+    const alive = regions.map(({ticket}) => stillCurrent(ticket))
+    for (const ticket of answered) this.asked.delete(ticket)
+    if (full || this.size > maximumSize || !this.host.hasRoom(regions.length)) return this.host.forgetAll()
+    for (const block of again) if (block !== undefined) this.host.cool(block)
     if (alive.every(block => block === undefined)) return
     const functions = this.host.instantiate(module)
     for (const [index, {entries}] of regions.entries()) {

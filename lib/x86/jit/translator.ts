@@ -19,10 +19,10 @@ const cellBytes = 16
 
 /** A block that wants to be translated. */
 export interface TranslationJob {
-  /** Counts how often the engine has forgotten all code: heads and records of another epoch mean nothing. */
+  /** Counts how often the engine has forgotten all code: tickets and records of another epoch mean nothing. */
   readonly epoch: number
-  /** Address of its head: what the engine knows it by. */
-  readonly head: number
+  /** What the engine knows the block by. */
+  readonly ticket: number
   readonly page: number
   readonly mode: number
   readonly ripLow: number
@@ -39,11 +39,13 @@ export interface TranslationBatch {
   /** The module; function `r0`, `r1` … for each region. Empty when nothing could be translated. */
   readonly bytes: Uint8Array<ArrayBuffer>
   readonly regions: readonly {
-    readonly head: number
+    readonly ticket: number
     /** Where the region can be entered: offset in the page, entry number. */
     readonly entries: readonly (readonly [offset: number, entry: number])[]
   }[]
-  /** Heads of blocks inside regions that were under way when they became hot: only what still runs them often enters there from outside. */
+  /** Tickets of all jobs. */
+  readonly answered: readonly number[]
+  /** Tickets of blocks inside regions that were under way when they became hot: only what still runs them often enters there from outside. */
   readonly inside: readonly number[]
   /** Bytes of the module. */
   readonly size: number
@@ -91,7 +93,7 @@ export class RegionTranslator {
       const known = this.underWay.map(({covered}) => covered.get(where(start)))
       if (known.includes('entry')) continue
       if (known.includes('inside')) {
-        inside.push(job.head)
+        inside.push(job.ticket)
         continue
       }
       const region = findRegion(start, this.decoder(job))
@@ -121,11 +123,12 @@ export class RegionTranslator {
       full,
       bytes,
       regions: found.map(({job, region}) => ({
-        head: job.head,
+        ticket: job.ticket,
         entries: region.blocks.flatMap((block, entry) =>
           block.entry ? [[pageOffset(block.rip), entry] as const] : [],
         ),
       })),
+      answered: jobs.map(({ticket}) => ticket),
       inside,
       size: bytes.length,
     }

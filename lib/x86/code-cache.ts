@@ -134,25 +134,23 @@ export class CodeCache {
   invalidatePage(page: number): void {
     const owned = this.pages.get(page)
     if (owned === undefined) return
-    for (const block of owned) {
-      this.heads.delete(block.head)
-      this.setTranslation(block, 0)
-      this.release(block)
-      this.watcher.dropped(block)
-      const list = this.blocks.get(block.start)
-      if (list) {
-        const rest = list.filter(other => other !== block)
-        if (rest.length > 0) this.blocks.set(block.start, rest)
-        else this.blocks.delete(block.start)
-      }
-      for (const other of [block.page, block.secondPage]) {
-        if (other === page || other === 0) continue
-        this.pages.get(other)?.delete(block)
-      }
-    }
+    for (const block of owned) this.drop(block)
     this.pages.delete(page)
     this.codePages[page >>> 12] = 0
     this.watcher.changed()
+  }
+
+  /** Drops one block, of which no translation knows. */
+  drop(block: Block): void {
+    this.heads.delete(block.head)
+    this.setTranslation(block, 0)
+    this.release(block)
+    this.watcher.dropped(block)
+    const rest = this.blocks.get(block.start)!.filter(other => other !== block)
+    if (rest.length > 0) this.blocks.set(block.start, rest)
+    else this.blocks.delete(block.start)
+    this.pages.get(block.page)?.delete(block)
+    if (block.secondPage !== 0) this.pages.get(block.secondPage)?.delete(block)
   }
 
   private release({head, instructions}: Block): void {

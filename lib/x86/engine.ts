@@ -106,9 +106,13 @@ export class Engine {
     const mode = vcpu.u32('codeBits') | vcpu.u32('mmuMode')
     const start = page + (low & 0xfff)
     let block = this.code.find(start, low, high >>> 0, mode)
-    if (block !== undefined && block.secondPage !== 0 && block.secondPage !== this.secondPage(low, high)) {
-      this.code.invalidatePage(block.page)
-      block = undefined
+    if (block !== undefined && block.secondPage !== 0) {
+      const second = this.secondPage(low, high)
+      if (second < 0) return false
+      if (second !== block.secondPage) {
+        this.code.drop(block)
+        block = undefined
+      }
     }
     if ((vcpu.u32('cr0') & 8) !== 0 && (block === undefined || block.usesFpu)) return this.stepWithoutFpu()
     block ??= this.decodeBlock(low, high, page, mode)

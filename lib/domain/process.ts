@@ -8,7 +8,7 @@
  *
  * Source: xl.cfg(5) "Event Actions"; log lines as Xen's xl writes them.
  */
-import type {DomId, EventPort, Mfn} from '../base/brand.js'
+import type {DomId} from '../base/brand.js'
 import {OperatorError} from '../base/errors.js'
 import {BoundedLog} from '../control/bounded-log.js'
 import {ConsoleHub} from '../control/console-hub.js'
@@ -24,22 +24,11 @@ import {
   shutdownReasons,
 } from '../control/protocol.js'
 import {serveControl} from '../control/socket.js'
-import {Control, consolePort, createMachine, setControl, storePort} from '../hypervisor/create.js'
-import {EventChannels} from '../hypervisor/event-channels.js'
-import {layoutFor, type MachineLayout} from '../hypervisor/layout.js'
-import {MachineRecord} from '../hypervisor/record.js'
-import {ConsoleBackend} from '../pv/console/backend.js'
-import type {BackendEnvironment} from '../pv/environment.js'
-import {XenstoreRing} from '../pv/xenstore-ring.js'
-import {type LinearMemory, linearMemory} from '../x86/memory.js'
 import {requestShutdown, sendSysrq} from '../xenstore/control.js'
-import {createDomainTree, renameInTree} from '../xenstore/domain-tree.js'
-import {Domain0} from '../xenstore/domain0.js'
-import {XenstoreServer} from '../xenstore/server.js'
-import {buildDomain} from './builder.js'
+import {renameInTree} from '../xenstore/domain-tree.js'
+import {bootGuest} from './boot-guest.js'
 import {collectGarbage} from './garbage.js'
-import {Domain0Grants} from './grant-mapper.js'
-import {readInputs} from './inputs.js'
+import type {Guest} from './guest.js'
 import {GuestThreads} from './threads.js'
 import type {WorkerMessage} from './vcpu-worker.js'
 
@@ -48,18 +37,6 @@ const crashTailBytes = 4096
 /** The files a guest was built from are garbage by then. */
 const tidyAfterMs = 1000
 const dmesgLimit = 16 << 10
-
-/** What exists while a guest exists; a reboot makes another. */
-interface Guest {
-  readonly memory: LinearMemory
-  readonly layout: MachineLayout
-  readonly events: EventChannels
-  readonly threads: GuestThreads
-  readonly console: ConsoleBackend
-  readonly store: XenstoreRing
-  readonly dom0: Domain0
-  readonly startedMs: number
-}
 
 export class DomainProcess implements DomainService {
   private readonly host: HostDirectory
@@ -135,70 +112,13 @@ export class DomainProcess implements DomainService {
         else void this.shutDown(shutdownReasons.indexOf('crash'), 'unknown')
       },
     })
-    const ramPages = config.memoryKb / 4
-    const layout = layoutFor(ramPages, 1)
-    if (layout.totalBytes > 2 ** 32 - 65536) {
-      throw new OperatorError(
-        `memory = ${config.memoryKb / 1024} is more than a domain can have here (${Math.floor((2 ** 32 - layout.totalBytes + config.memoryKb * 1024) / 2 ** 20)} MiB)`,
-        {exitCode: 3},
-      )
-    }
-    const pages = layout.totalBytes / 65536
-    const wasm = new WebAssembly.Memory({initial: pages, maximum: pages, shared: true})
-    const memory = linearMemory(wasm)
-    createMachine(memory, layout, {domid: this.domid, uuid: config.uuid, wallOffsetMs: wallOffsetMs(config)})
-    threads.machine(wasm, layout)
-    const inputs = await readInputs(config)
-    if (this.dying) return undefined
-    if (early !== undefined) throw early
-    const addressOf = (mfn: Mfn) => layout.ramBase + mfn * 4096
-    const built = buildDomain({
-      memory: {bytes: memory.bytes, addressOf},
-      ...inputs,
-      cmdline: config.cmdline,
-      ramPages,
-      sharedInfo: layout.sharedInfo as Mfn,
-      storePort: storePort as EventPort,
-      consolePort: consolePort as EventPort,
+    const booted = await bootGuest(config, {domid: this.domid, name: this.name}, threads, () => {
+      if (early !== undefined) throw early
+      return !this.dying
     })
-    const events = new EventChannels(memory, layout)
-    const environment: BackendEnvironment = {
-      memory: {
-        bytes: memory.bytes,
-        view: memory.view,
-        int32: memory.int32,
-        addressOfFrame: mfn => (mfn < layout.frames ? addressOf(mfn) : undefined),
-      },
-      grants: new Domain0Grants(memory, layout),
-      notifier: {notify: port => events.notify(port)},
-      scheduler: {
-        soon: work => {
-          setImmediate(work)
-        },
-        after: (ms, work) => {
-          const timer = setTimeout(work, ms)
-          return () => clearTimeout(timer)
-        },
-      },
-    }
-    const server = new XenstoreServer()
-    const dom0 = new Domain0(server)
-    const domid = this.domid as DomId
-    createDomainTree(dom0, {
-      domid,
-      name: this.name,
-      uuid: config.uuid,
-      startTimeMs: Date.now(),
-      targetKib: config.memoryKb,
-      maximumKib: config.memoryKb,
-      vcpus: 1,
-      maximumVcpus: 1,
-      store: {mfn: built.store, port: storePort as EventPort},
-      console: {mfn: built.console, port: consolePort as EventPort},
-    })
-    const store = new XenstoreRing(environment, server.introduce(domid), built.store, storePort as EventPort)
-    const console = new ConsoleBackend(environment, built.console, consolePort as EventPort)
-    console.attach(
+    if (booted === undefined) return undefined
+    const {guest, enter, kernel} = booted
+    guest.console.attach(
       {
         write: bytes => {
           this.consoleLog.write(bytes)
@@ -210,22 +130,16 @@ export class DomainProcess implements DomainService {
       },
       true,
     )
-    if (this.paused) setControl(memory, layout, Control.pause)
-    threads.enter({rip: built.rip, rsp: built.rsp, rsi: built.rsi, level4: built.level4})
-    this.say(
-      `Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, kernel ${inputs.kernel.name}`,
-    )
-    return {memory, layout, events, threads, console, store, dom0, startedMs: Date.now()}
+    if (this.paused) guest.pause()
+    enter()
+    this.say(`Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, kernel ${kernel}`)
+    return guest
   }
 
   /** A message of the vCPU thread. */
   private heard(message: WorkerMessage): void {
-    if (message.kind === 'event') {
-      // Before anything is read from a ring: what the guest adds later is told anew.
-      this.guest?.events.takeSent(message.port)
-      if (message.port === consolePort) this.guest?.console.onEvent()
-      else if (message.port === storePort) this.guest?.store.onEvent()
-    } else if (message.kind === 'shutdown') void this.shutDown(message.reason, message.registers)
+    if (message.kind === 'event') this.guest?.onEvent(message.port)
+    else if (message.kind === 'shutdown') void this.shutDown(message.reason, message.registers)
     else if (message.kind === 'console') this.say(new TextDecoder().decode(message.bytes).trimEnd())
     else this.log(message.line)
   }
@@ -309,9 +223,7 @@ export class DomainProcess implements DomainService {
     const {guest} = this
     if (guest === undefined) return
     this.guest = undefined
-    await guest.threads.stop()
-    guest.console.close()
-    guest.store.close()
+    await guest.stop()
   }
 
   /** The end of the domain and of this process. */
@@ -354,7 +266,7 @@ export class DomainProcess implements DomainService {
 
   status(): DomainStatus {
     const {guest, config} = this
-    const record = guest === undefined ? undefined : new MachineRecord(guest.memory)
+    const record = guest?.record
     const cpuTimeNs = record?.f64('busyNs') ?? 0
     const blocked = record !== undefined && record.u32('blocked') !== 0
     const ended = this.reason !== undefined
@@ -380,12 +292,12 @@ export class DomainProcess implements DomainService {
 
   pause(): void {
     this.paused = true
-    if (this.guest) setControl(this.guest.memory, this.guest.layout, Control.pause)
+    this.guest?.pause()
   }
 
   unpause(): void {
     this.paused = false
-    if (this.guest) setControl(this.guest.memory, this.guest.layout, Control.run)
+    this.guest?.unpause()
   }
 
   shutdown(request: ShutdownRequest): void {
@@ -421,7 +333,7 @@ export class DomainProcess implements DomainService {
   }
 
   debug(keys: string): string {
-    const record = this.guest === undefined ? undefined : new MachineRecord(this.guest.memory)
+    const record = this.guest?.record
     return `keys "${keys}": kernel mode ${record?.u32('kernelMode')}, blocked ${record?.u32('blocked')}, timer ${record?.f64('timer')}`
   }
 
@@ -434,10 +346,4 @@ export class DomainProcess implements DomainService {
   attachConsole(stream: Parameters<DomainService['attachConsole']>[0]): void {
     this.hub.attach(stream)
   }
-}
-
-/** What the guest's wall clock shows more than UTC: local time, rtc_timeoffset. */
-function wallOffsetMs(config: DomainConfig): number {
-  const local = config.localtime ? -new Date().getTimezoneOffset() * 60_000 : 0
-  return local + config.rtcTimeoffsetSeconds * 1000
 }

@@ -1,0 +1,146 @@
+/**
+ * The host's memory behind a domain's: returning pages to the host, huge pages, and files that appear in the domain's memory without being
+ * read. libc is reached through the optional package koffi, on whichever thread asks first; where there is none, or the host refuses, every
+ * call still keeps its promise to the guest or says that it did not.
+ *
+ *   emptied ─ reads as zeros afterwards, always; with libc it takes no memory of the host any more
+ *   mapped  ─ only where the host can; else the caller reads the file
+ *
+ * Rule of use: ranges are whole pages of 4 KiB of the domain's linear memory, which never moves. A call acts at once, under whatever the
+ * vCPU does there meanwhile: it is for the vCPU's own thread, or for a time at which that thread stands still.
+ *
+ * Source: madvise(2), mmap(2).
+ */
+import {fstatSync} from 'node:fs'
+import {createRequire} from 'node:module'
+import {bug} from '../base/errors.js'
+
+/** What a domain asks of the memory below it. Offsets and lengths are in bytes, of whole pages. */
+export interface HostMemory {
+  /** Empties a range and returns its pages to the host. It reads as zeros afterwards, whatever was mapped there. */
+  giveBack(offset: number, bytes: number): void
+  /** Lets the host back a range with huge pages; false when it does not. */
+  hugePages(offset: number, bytes: number): boolean
+  /**
+   * Makes a range show a file from a page-aligned position on. Writes stay in this memory: the file keeps its bytes. False when the host
+   * cannot, or the file ends before the range does; the range may be empty then. The file must not become shorter as long as it is mapped;
+   * its descriptor may be closed.
+   */
+  mapFile(fd: number, fileOffset: number, offset: number, bytes: number): boolean
+}
+
+const pageBytes = 4096
+
+/** PROT_READ | PROT_WRITE. Source of this and what follows: asm-generic/mman-common.h. */
+const writable = 3
+const Mapping = {private: 2, fixed: 0x10, anonymous: 0x20, noreserve: 0x4000} as const
+const Advice = {dontneed: 4, hugepage: 14} as const
+
+/** The calls of libc that are used here; addresses as numbers, which hold all of user space. */
+interface Libc {
+  madvise(address: number, bytes: number, advice: number): number
+  /** Returns where it mapped, -1 when it did not. */
+  mmap(address: number, bytes: number, protection: number, flags: number, fd: number, fileOffset: number): number
+  /** Where the bytes of a typed array are. */
+  addressOf(array: Uint8Array): number
+}
+
+/** What is used of koffi. It may be missing, so nothing of it is imported by name. */
+interface Koffi {
+  load(library: null): {func(prototype: string): (...values: number[]) => number | bigint}
+  address(array: Uint8Array): number | bigint
+}
+
+let libc: Libc | undefined
+let isSought = false
+
+/** libc, if koffi is installed and fits this host. Loaded without waiting, because a vCPU's thread has no time for promises. */
+function findLibc(): Libc | undefined {
+  if (isSought) return libc
+  isSought = true
+  if (process.platform !== 'linux') return undefined
+  try {
+    const koffi: Koffi = createRequire(import.meta.url)('koffi')
+    const library = koffi.load(null)
+    const madvise = library.func('int madvise(uintptr_t, size_t, int)')
+    const mmap = library.func('intptr_t mmap(uintptr_t, size_t, int, int, int, int64_t)')
+    libc = {
+      madvise: (...values) => Number(madvise(...values)),
+      mmap: (...values) => Number(mmap(...values)),
+      addressOf: array => Number(koffi.address(array)),
+    }
+  } catch {
+    // Not installed, or made for another host: every feature has its plain form.
+  }
+  return libc
+}
+
+/** True when pages can be returned to the host, and files mapped. Loads libc, which takes some milliseconds the first time. */
+export function canReachHostMemory(): boolean {
+  return findLibc() !== undefined
+}
+
+/** The host's memory behind `memory`; libc is looked for at the first call that needs it. */
+export function hostMemory(memory: WebAssembly.Memory): HostMemory {
+  const {buffer} = memory
+  const all = new Uint8Array(buffer)
+  let base: number | undefined
+  const addressOf = (found: Libc, offset: number): number => {
+    base ??= found.addressOf(all)
+    return base + offset
+  }
+  const check = (offset: number, bytes: number): void => {
+    if (offset % pageBytes !== 0 || bytes % pageBytes !== 0 || offset < 0 || bytes < 0 || offset + bytes > all.length)
+      bug(`no range of whole pages: ${bytes} bytes at ${offset}`)
+  }
+  const words = new Int32Array(buffer)
+  const isEmpty = (offset: number, bytes: number): boolean => {
+    for (let at = offset >>> 2; at < (offset + bytes) >>> 2; at++) if (words[at] !== 0) return false
+    return true
+  }
+  const freshPages = (found: Libc, address: number, bytes: number): boolean =>
+    found.mmap(
+      address,
+      bytes,
+      writable,
+      Mapping.private | Mapping.fixed | Mapping.anonymous | Mapping.noreserve,
+      -1,
+      0,
+    ) === address
+  return {
+    giveBack(offset, bytes) {
+      check(offset, bytes)
+      const found = findLibc()
+      if (found !== undefined && bytes > 0) {
+        const address = addressOf(found, offset)
+        if (found.madvise(address, bytes, Advice.dontneed) === 0 && isEmpty(offset, bytes)) return
+        // Where a file is mapped it shows again: fresh memory takes its place.
+        if (freshPages(found, address, bytes)) return
+      }
+      all.fill(0, offset, offset + bytes)
+    },
+    hugePages(offset, bytes) {
+      check(offset, bytes)
+      const found = findLibc()
+      return found !== undefined && found.madvise(addressOf(found, offset), bytes, Advice.hugepage) === 0
+    },
+    mapFile(fd, fileOffset, offset, bytes) {
+      check(offset, bytes)
+      if (fileOffset % pageBytes !== 0) bug(`no page of a file begins at ${fileOffset}`)
+      const found = findLibc()
+      if (found === undefined) return false
+      // What is mapped beyond the end of a file kills who touches it.
+      const fileBytes = fstatSync(fd).size
+      if (Math.ceil(fileBytes / pageBytes) * pageBytes < fileOffset + bytes) return false
+      const address = addressOf(found, offset)
+      if (
+        found.mmap(address, bytes, writable, Mapping.private | Mapping.fixed | Mapping.noreserve, fd, fileOffset) ===
+        address
+      )
+        return true
+      // A refused mapping may leave a hole.
+      if (!freshPages(found, address, bytes)) bug(`the domain's memory has a hole: ${bytes} bytes at ${offset}`)
+      return false
+    },
+  }
+}

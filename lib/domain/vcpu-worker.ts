@@ -18,6 +18,7 @@ import {state} from '../x86/state.js'
 import {Vcpu} from '../x86/vcpu.js'
 import {describeRegisters} from './crash-report.js'
 import {collectGarbage} from './garbage.js'
+import {hostMemory} from './host-memory.js'
 
 /** What the main thread hands over first. */
 export interface GuestMachine {
@@ -62,6 +63,7 @@ const hypervisor = new Hypervisor(memory, layout, {
   notifyHost: to => say({kind: 'event', port: to}),
   onShutdown: reason => say({kind: 'shutdown', reason, registers: describeRegisters(vcpu)}),
   emergencyConsole: bytes => say({kind: 'console', bytes}),
+  giveBack: hostMemory(wasm).giveBack,
   log: line => say({kind: 'log', line}),
   cpuFeatures,
 })

@@ -69,7 +69,7 @@ export class Hypervisor implements Platform {
       layout: this.layout,
       events: this.events,
       tables: this.tables,
-      free: new FreeFrames(this.memory, this.layout, this.tables),
+      free: new FreeFrames(this.memory, this.layout, this.tables, this.host),
       grants: new GrantTable(this.memory, this.layout),
       domid: this.record.u32('domid'),
       work: new Work(),

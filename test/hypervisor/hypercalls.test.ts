@@ -235,6 +235,63 @@ t.test('the balloon gives pages back and takes them again', async t => {
   t.equal(reserve(6, 101, 102), 1, 'no more than there are')
 })
 
+t.test('the host gets what the balloon gave, in runs and empty', async t => {
+  const guest = guestWithWords()
+  const reserve = (command: number, order: number, frames: number[]) => {
+    guest.view.setBigUint64(0, guest.at + 64n, true)
+    guest.view.setBigUint64(8, BigInt(frames.length), true)
+    guest.view.setUint32(16, order, true)
+    guest.view.setUint32(20, 0, true)
+    guest.view.setUint16(24, domidSelf, true)
+    for (const [index, frame] of frames.entries()) guest.view.setBigUint64(64 + index * 8, BigInt(frame), true)
+    return guest.call(Hypercall.memoryOp, command, guest.at)
+  }
+  const frames = [65, 60, 62, 61, 80, 81, 82, 83, 63]
+  for (const frame of [...frames, 84, 85, 86, 87]) {
+    guest.memory.bytes.fill(9, guest.host(frame), guest.host(frame + 1))
+    guest.call(Hypercall.updateVaMapping, guest.linear(frame), 0n, 2)
+  }
+  t.equal(reserve(1, 0, frames), 9)
+  t.strictSame(guest.givenBack.splice(0), [
+    [60, 4],
+    [65, 1],
+    [80, 4],
+  ])
+  t.equal(reserve(1, 2, [84]), 1)
+  t.strictSame(guest.givenBack.splice(0), [[84, 4]])
+  t.equal(reserve(1, 0, [66]), 0, 'a mapped frame is kept')
+  t.strictSame(guest.givenBack, [])
+  t.equal(reserve(6, 2, [200]), 1)
+  const taken = Number(guest.view.getBigUint64(64, true))
+  t.ok(
+    guest.memory.bytes.subarray(guest.host(taken), guest.host(taken + 4)).every(byte => byte === 0),
+    'what is taken again is empty',
+  )
+})
+
+t.test('an exchange that names a frame twice, or one in use, changes nothing', async t => {
+  const guest = guestWithWords()
+  const exchange = (given: number[]) => {
+    for (const at of [0, 32]) {
+      guest.view.setBigUint64(at, guest.at + BigInt(at === 0 ? 128 : 256), true)
+      guest.view.setBigUint64(at + 8, BigInt(given.length), true)
+      guest.view.setBigUint64(at + 16, 0n, true)
+      guest.view.setUint16(at + 24, domidSelf, true)
+    }
+    guest.view.setUint32(48, 1, true)
+    guest.view.setBigUint64(40, BigInt(given.length / 2), true)
+    guest.view.setBigUint64(64, 0n, true)
+    for (const [index, frame] of given.entries()) guest.view.setBigUint64(128 + index * 8, BigInt(frame), true)
+    return guest.call(Hypercall.memoryOp, 11, guest.at)
+  }
+  for (const frame of [60, 61]) guest.call(Hypercall.updateVaMapping, guest.linear(frame), 0n, 2)
+  t.equal(exchange([60, 60]), -Errno.inval, 'twice')
+  t.equal(exchange([60, 70]), -Errno.inval, 'in use')
+  t.strictSame(guest.givenBack, [])
+  t.equal(exchange([60, 61]), 0, 'both are still there')
+  t.strictSame(guest.givenBack, [[60, 2]])
+})
+
 t.test('console_io prints, but not without end', async t => {
   const guest = guestWithWords()
   const text = 'early words\n'

@@ -33,6 +33,8 @@ export interface PvMachine {
   readonly console: string[]
   /** What the hypervisor says to the operator. */
   readonly log: string[]
+  /** Runs of frames that went back to the host: first frame and how many. */
+  readonly givenBack: [mfn: number, frames: number][]
   /** Guest time in nanoseconds. */
   clock: {ns: number}
   /** Linear address of a byte of a frame. */
@@ -58,12 +60,17 @@ export function pvMachine(): PvMachine {
   const shutdowns: number[] = []
   const text: string[] = []
   const log: string[] = []
+  const givenBack: [mfn: number, frames: number][] = []
   const clock = {ns: 1000}
   const hypervisor = new Hypervisor(memory, layout, {
     now: () => clock.ns,
     notifyHost: port => notified.push(port),
     onShutdown: reason => shutdowns.push(reason),
     emergencyConsole: bytes => text.push(Buffer.from(bytes).toString('latin1')),
+    giveBack: (offset, bytes) => {
+      givenBack.push([(offset - layout.ramBase) / 4096, bytes / 4096])
+      memory.bytes.fill(0, offset, offset + bytes)
+    },
     log: line => log.push(line),
     cpuFeatures,
   })
@@ -102,6 +109,7 @@ export function pvMachine(): PvMachine {
     shutdowns,
     console: text,
     log,
+    givenBack,
     clock,
     linear,
     host,

@@ -22,6 +22,8 @@ export interface Host {
   onShutdown(reason: number): void
   /** A line of console_io, before the guest has a console. */
   emergencyConsole(bytes: Uint8Array): void
+  /** Empties a range of whole pages of linear memory, which the guest does not have any more, and returns them to the host if it can. */
+  giveBack(offset: number, bytes: number): void
   log(line: string): void
   cpuFeatures(leaf: number, subleaf: number): [number, number, number, number]
 }

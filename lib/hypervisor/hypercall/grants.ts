@@ -143,7 +143,7 @@ function getVersion(context: Context, view: DataView): number {
 /** Giving a frame away needs a domain that takes it, and there is none. */
 function transferOne(context: Context, entry: DataView): number {
   const mfn = entry.getUint32(4, true) * 2 ** 32 + entry.getUint32(0, true)
-  if (!context.free.mayGive(mfn, 1)) return GrantStatus.badPage
+  if (!context.free.mayClaim(mfn, 1)) return GrantStatus.badPage
   return entry.getUint16(8, true) === 0 ? GrantStatus.permissionDenied : GrantStatus.badDomain
 }
 

@@ -47,14 +47,23 @@ function pokeFrame(context: Context, list: bigint, index: number, mfn: number): 
   return poke64(context.vcpu, Number(at & 0xffffffffn), Number(BigInt.asIntN(32, at >> 32n)), mfn, 0)
 }
 
-/** Runs `each` over the extents of the reservation at argument 1, from `start` on. `each`: true when its extent is done. */
+/** What is done for one extent; true when it is done. */
+type OneExtent = (context: Context, request: Reservation, index: number) => boolean
+
+/** Runs `each` over the extents of the reservation at argument 1, from `start` on. */
 export function overExtents(
   context: Context,
   args: Arguments,
   command: number,
   start: number,
-  each: (context: Context, request: Reservation, index: number) => boolean,
+  each: OneExtent,
 ): number {
+  const result = extentsFrom(context, args, command, start, each)
+  context.free.settle()
+  return result
+}
+
+function extentsFrom(context: Context, args: Arguments, command: number, start: number, each: OneExtent): number {
   const view = copyIn(context, args.u64(1), 32)
   if (view === undefined) return start
   const request = reservationOf(view)
@@ -83,7 +92,7 @@ export function decreaseOne(context: Context, {list, order}: Reservation, index:
   if (at === -1) return false
   const mfn = uint32[at + 1] * 2 ** 32 + uint32[at]
   const frames = 2 ** order
-  if (!context.free.mayGive(mfn, frames)) return false
+  if (!context.free.claim(mfn, frames)) return false
   context.free.give(mfn, frames)
   for (let frame = mfn; frame < mfn + frames; frame++) context.vcpu.codeWritten(frame)
   return true
@@ -150,17 +159,20 @@ function exchangeChunk(
   const {free, vcpu} = context
   const {uint32} = vcpu.memory
   const frames: number[] = []
+  const size = 2 ** given.order
   for (let index = 0; index < count; index++) {
     const at = peekFrame(context, given.list, first + index)
-    if (at === -1) return -Errno.fault
-    const mfn = uint32[at + 1] * 2 ** 32 + uint32[at]
-    const isTwice = frames.some(frame => Math.abs(frame - mfn) < 2 ** given.order)
-    if (isTwice || !free.mayGive(mfn, 2 ** given.order)) return -Errno.inval
+    const mfn = at === -1 ? -1 : uint32[at + 1] * 2 ** 32 + uint32[at]
+    // A frame that is named twice is claimed already.
+    if (mfn === -1 || !free.claim(mfn, size)) {
+      for (const claimed of frames) free.unclaim(claimed, size)
+      return mfn === -1 ? -Errno.fault : -Errno.inval
+    }
     frames.push(mfn)
   }
-  for (const mfn of frames) free.give(mfn, 2 ** given.order)
-  const targets = (count * 2 ** given.order) / 2 ** wanted.order
-  const firstTarget = (first * 2 ** given.order) / 2 ** wanted.order
+  for (const mfn of frames) free.give(mfn, size)
+  const targets = (count * size) / 2 ** wanted.order
+  const firstTarget = (first * size) / 2 ** wanted.order
   for (let index = 0; index < targets; index++) {
     const pfnAt = peekFrame(context, wanted.list, firstTarget + index)
     const pfn = pfnAt === -1 ? undefined : uint32[pfnAt + 1] * 2 ** 32 + uint32[pfnAt]
@@ -170,6 +182,6 @@ function exchangeChunk(
     setPfns(context, mfn, pfn, 2 ** wanted.order)
     if (!pokeFrame(context, wanted.list, firstTarget + index, mfn)) return -Errno.fault
   }
-  for (const mfn of frames) for (let frame = 0; frame < 2 ** given.order; frame++) vcpu.codeWritten(mfn + frame)
+  for (const mfn of frames) for (let frame = 0; frame < size; frame++) vcpu.codeWritten(mfn + frame)
   return 0
 }

@@ -8,10 +8,11 @@
 import type {EventPort, Mfn} from '../base/brand.js'
 import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from '../control/domain-config.js'
-import {Control, consolePort, setControl, storePort} from '../hypervisor/create.js'
+import {Control, consolePort, lookAround, setControl, storePort} from '../hypervisor/create.js'
+import {DirtyFrames} from '../hypervisor/dirty-frames.js'
 import {EventChannels} from '../hypervisor/event-channels.js'
 import {layoutFor, type MachineLayout} from '../hypervisor/layout.js'
-import {MachineRecord} from '../hypervisor/record.js'
+import {field, MachineRecord} from '../hypervisor/record.js'
 import {ConsoleBackend, type ConsoleState} from '../pv/console/backend.js'
 import type {BackendEnvironment} from '../pv/environment.js'
 import {XenstoreRing} from '../pv/xenstore-ring.js'
@@ -61,6 +62,9 @@ export class Guest {
   readonly startedMs = Date.now()
   private readonly events: EventChannels
   private readonly ring: XenstoreRing
+  private readonly dirty: DirtyFrames
+  private readonly settling: (() => void)[] = []
+  private isOver = false
 
   /** The backends attach to pages that are there already; the threads run on their own. */
   constructor(
@@ -73,6 +77,7 @@ export class Guest {
     const {memory, layout} = machine
     this.record = new MachineRecord(memory)
     this.events = new EventChannels(memory, layout)
+    this.dirty = new DirtyFrames(memory, layout)
     this.dom0 = new Domain0(store.server)
     const environment = this.backendEnvironment()
     this.ring = new XenstoreRing(environment, store.connection, pages.store, storePort as EventPort)
@@ -96,9 +101,39 @@ export class Guest {
     setControl(this.machine.memory, this.machine.layout, Control.run)
   }
 
+  /**
+   * Stops the vCPU; resolves once its state is complete in memory and all that the guest had sent is dealt with.
+   * Errors: OperatorError when the guest has shut down.
+   */
+  async park(): Promise<void> {
+    this.pause()
+    while (Atomics.load(this.machine.memory.int32, field.parked >> 2) === 0) await this.settled()
+  }
+
+  /** The frames written to since the last harvest. Errors: as park. */
+  async harvest(): Promise<number[]> {
+    const {memory, layout} = this.machine
+    Atomics.store(memory.int32, field.harvest >> 2, 1)
+    lookAround(memory, layout)
+    while (Atomics.load(memory.int32, field.harvest >> 2) !== 0) await this.settled()
+    return this.dirty.take()
+  }
+
+  /** The vCPU's thread has parked or harvested, or the guest is over. */
+  onSettled(): void {
+    for (const waiter of this.settling.splice(0)) waiter()
+  }
+
+  private async settled(): Promise<void> {
+    if (this.isOver || this.record.u32('stopped') !== 0) throw new OperatorError('the guest has shut down', {exitCode: 3})
+    await new Promise<void>(resolve => this.settling.push(resolve))
+  }
+
   /** Ends threads and backends. */
   async stop(): Promise<void> {
+    this.isOver = true
     await this.threads.stop()
+    this.onSettled()
     this.console.close()
     this.ring.close()
   }

@@ -139,6 +139,7 @@ export class DomainProcess implements DomainService {
   /** A message of the vCPU thread. */
   private heard(message: WorkerMessage): void {
     if (message.kind === 'event') this.guest?.onEvent(message.port)
+    else if (message.kind === 'parked' || message.kind === 'harvested') this.guest?.onSettled()
     else if (message.kind === 'shutdown') void this.shutDown(message.reason, message.registers)
     else if (message.kind === 'console') this.say(new TextDecoder().decode(message.bytes).trimEnd())
     else this.log(message.line)
@@ -167,6 +168,7 @@ export class DomainProcess implements DomainService {
     const reason = shutdownReasons[code] ?? 'crash'
     this.reason = reason
     this.guest?.console.onEvent()
+    this.guest?.onSettled()
     this.log(`Domain ${this.domid} has shut down, reason code ${code} 0x${code.toString(16)}`)
     if (reason === 'crash') {
       const tail = new TextDecoder().decode(this.hub.tail(crashTailBytes))

@@ -8,9 +8,11 @@ import {getRandomValues} from 'node:crypto'
 import {on} from 'node:events'
 import {type MessagePort, parentPort, receiveMessageOnPort} from 'node:worker_threads'
 import {Control, startClocks} from '../hypervisor/create.js'
+import {DirtyFrames} from '../hypervisor/dirty-frames.js'
 import {Hypervisor} from '../hypervisor/hypervisor.js'
 import type {MachineLayout} from '../hypervisor/layout.js'
 import {field} from '../hypervisor/record.js'
+import {showWallClock} from '../hypervisor/time.js'
 import {cpuFeatures} from '../x86/cpuid.js'
 import type {Translated} from '../x86/jit/compiler.js'
 import {linearMemory} from '../x86/memory.js'
@@ -31,16 +33,27 @@ export interface GuestMachine {
 }
 
 /** What it hands over when the guest is built. */
-export interface GuestEntry {
+export interface BootEntry {
   readonly rip: bigint
   readonly rsp: bigint
   readonly rsi: bigint
   readonly level4: number
 }
 
-/** What the thread says. */
+/** What it hands over when machine and vCPU are as they were when they were saved. */
+export interface ResumeEntry {
+  /** Guest time, in nanoseconds: it goes on where it stood. */
+  readonly resumeAtNs: number
+  /** The guest will be asked to suspend, and sees the wall clock's step then. */
+  readonly stepsAtSuspend: boolean
+}
+export type GuestEntry = BootEntry | ResumeEntry
+
+/** What the thread says. `parked`: the vCPU's state is complete in memory until the control word changes. */
 export type WorkerMessage =
   | {kind: 'event'; port: number}
+  | {kind: 'parked'}
+  | {kind: 'harvested'}
   | {kind: 'shutdown'; reason: number; registers: string}
   | {kind: 'console'; bytes: Uint8Array}
   | {kind: 'log'; line: string}
@@ -73,7 +86,7 @@ const vcpu: Vcpu = new Vcpu({
   id: 0,
   platform: hypervisor,
   recordArea: {start: layout.codeStart, end: layout.codeEnd},
-  frames: {base: layout.ramBase, count: layout.frames},
+  frames: {base: layout.ramBase, count: layout.frames, dirty: layout.dirtyFrames},
   random: bytes => {
     getRandomValues(bytes)
   },
@@ -85,20 +98,40 @@ const vcpu: Vcpu = new Vcpu({
 })
 const entry: GuestEntry = await nextOrder()
 await orders.return?.()
-hypervisor.start(vcpu, entry)
+if ('rip' in entry) hypervisor.start(vcpu, entry)
+else hypervisor.attach(vcpu)
 
 const pendingAt = (layout.vcpuBase + state.pending) >> 2
 const wakeAt = (layout.vcpuBase + state.wake) >> 2
 const controlAt = field.control >> 2
+const harvestAt = field.harvest >> 2
+const parkedAt = field.parked >> 2
+const dirty = new DirtyFrames(memory, layout)
 
-/** Waits while the main thread wants the domain paused. True: it wants it to stop. */
+/** The main thread asks for a list of dirty frames: what it copies from now on is marked again when it is written to. */
+function harvest(): void {
+  hypervisor.noteWrittenFrames(vcpu)
+  vcpu.flushTlb()
+  dirty.harvest()
+  Atomics.store(memory.int32, harvestAt, 0)
+  say({kind: 'harvested'})
+}
+
+/** Does what the main thread wants; waits while it wants the domain paused. True: it wants it to stop. */
 function obey(): boolean {
   for (;;) {
+    if (Atomics.load(memory.int32, harvestAt) !== 0) harvest()
     const control = Atomics.load(memory.int32, controlAt)
     if (control === Control.run) return false
     if (control === Control.stop) return true
+    hypervisor.noteWrittenFrames(vcpu)
+    vcpu.settle()
+    memory.view.setFloat64(field.parkedNs, now(), true)
+    Atomics.store(memory.int32, parkedAt, 1)
+    say({kind: 'parked'})
     const since = hostNow()
     Atomics.wait(memory.int32, controlAt, Control.pause)
+    Atomics.store(memory.int32, parkedAt, 0)
     addToOffset(hostNow() - since)
   }
 }
@@ -119,6 +152,7 @@ function sleep(): void {
     const seen = Atomics.load(memory.int32, wakeAt)
     hypervisor.deliverPending(vcpu)
     if (!hypervisor.isBlocked() || Atomics.load(memory.int32, controlAt) !== Control.run) return
+    if (Atomics.load(memory.int32, harvestAt) !== 0) return
     tidy()
     const ms = (hypervisor.nextDeadline() - now()) / 1e6
     if (ms > 0) Atomics.wait(memory.int32, wakeAt, seen, ms)
@@ -134,8 +168,15 @@ function account(): void {
 
 // Guest time and the wall clock begin with the first instruction, however long the domain was paused before it.
 const startsStopped = obey()
-addToOffset(now())
-startClocks(memory, layout, Date.now())
+if ('rip' in entry) {
+  addToOffset(now())
+  startClocks(memory, layout, Date.now())
+} else {
+  addToOffset(now() - entry.resumeAtNs)
+  const utcMs = Date.now() - entry.resumeAtNs / 1e6
+  if (entry.stepsAtSuspend) memory.view.setFloat64(field.wallStepMs, utcMs, true)
+  else showWallClock(memory, layout, utcMs)
+}
 
 while (!startsStopped && !hypervisor.isStopped()) {
   if (obey()) break

@@ -7,7 +7,7 @@ import {state} from '../x86/state.js'
 import {EventChannels, PortKind} from './event-channels.js'
 import type {MachineLayout} from './layout.js'
 import {field, MachineRecord} from './record.js'
-import {writeTimeInfo, writeWallClock} from './time.js'
+import {showWallClock, writeTimeInfo} from './time.js'
 
 /** Ports that exist from the start, both bound to Domain-0. */
 export const storePort = 1
@@ -55,7 +55,7 @@ export function createMachine(
 export function startClocks(memory: LinearMemory, layout: MachineLayout, utcMs: number): void {
   const sharedInfo = layout.ramBase + layout.sharedInfo * 4096
   writeTimeInfo(memory.view, sharedInfo + 32)
-  writeWallClock(memory.view, sharedInfo, utcMs + memory.view.getFloat64(field.wallOffsetMs, true))
+  showWallClock(memory, layout, utcMs)
 }
 
 /** What the main thread asks of the vCPU thread, in the machine record. */
@@ -64,6 +64,11 @@ export const Control = {run: 0, pause: 1, stop: 2} as const
 /** Sets the request and makes the vCPU look at it. */
 export function setControl(memory: LinearMemory, layout: MachineLayout, control: number): void {
   Atomics.store(memory.int32, field.control >> 2, control)
+  lookAround(memory, layout)
+}
+
+/** Makes the vCPU's thread look at the machine record, whether it runs, sleeps or is parked. */
+export function lookAround(memory: LinearMemory, layout: MachineLayout): void {
   Atomics.store(memory.int32, (layout.vcpuBase + state.pending) >> 2, 1)
   Atomics.notify(memory.int32, field.control >> 2)
   new EventChannels(memory, layout).wake()

@@ -12,6 +12,7 @@
  */
 import {Errno} from '../abi/xen.js'
 import type {LinearMemory} from '../x86/memory.js'
+import type {DirtyFrames} from './dirty-frames.js'
 import type {MachineLayout} from './layout.js'
 
 /** Types 1 to 4 are page tables of that level. */
@@ -46,6 +47,7 @@ export class FrameTypes {
   constructor(
     private readonly memory: LinearMemory,
     private readonly layout: MachineLayout,
+    private readonly dirty: DirtyFrames,
   ) {
     this.grantUses = new Uint16Array(memory.wasm.buffer, layout.grantFrameUses, layout.ramPages)
   }
@@ -131,6 +133,7 @@ export class FrameTypes {
     const {uint32} = this.memory
     const table = (this.layout.ramBase + mfn * 4096) >>> 2
     if (level === FrameType.level4) {
+      this.dirty.mark(mfn)
       for (let slot: number = xenSlots.first; slot <= xenSlots.last; slot++) {
         uint32[table + slot * 2] = slot === xenSlots.first ? (this.layout.m2pTables * 4096) | 0x65 : 0
         uint32[table + slot * 2 + 1] = 0

@@ -68,7 +68,7 @@ export class FreeFrames {
   /** Takes a claimed run of frames from the domain; their contents are gone with the next `settle`. */
   give(mfn: number, frames: number): void {
     for (let frame = mfn; frame < mfn + frames; frame++) {
-      this.setPfn(frame, invalidEntry, invalidEntry)
+      this.tables.setPfn(frame, invalidEntry, invalidEntry)
       this.given.push(frame)
     }
     this.count += frames
@@ -107,12 +107,5 @@ export class FreeFrames {
     for (let index = 0; index < frames; index++)
       if (this.tables.types.typeOf(mfn + index) !== FrameType.absent) return false
     return true
-  }
-
-  /** Sets a frame's entry in the machine-to-physical table. */
-  setPfn(mfn: number, low: number, high: number): void {
-    const at = (this.layout.ramBase + this.layout.m2p * 4096 + mfn * 8) >>> 2
-    this.memory.uint32[at] = low
-    this.memory.uint32[at + 1] = high
   }
 }

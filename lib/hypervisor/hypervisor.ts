@@ -231,7 +231,7 @@ export class Hypervisor implements Platform {
   deliverPending(vcpu: Vcpu): void {
     const {record, events} = this
     const {uint32} = this.memory
-    if (this.written.isAny) this.written.drain(mfn => vcpu.codeWritten(mfn))
+    this.noteWrittenFrames(vcpu)
     if (fireTimers(record, events, this.host.now())) this.shutDown(vcpu, Shutdown.watchdog)
     // A polled port wakes its vCPU even while events are masked.
     if (uint32[field.pollCount >> 2] > 0 && events.polledPortIsPending()) endPoll(record)
@@ -278,11 +278,21 @@ export class Hypervisor implements Platform {
     return nextDeadline(this.record)
   }
 
+  /** Takes up a vCPU whose state, as the domain's, is in place already. */
+  attach(vcpu: Vcpu): void {
+    this.tables.types.denyStores = page => vcpu.tlb.denyStores(page)
+  }
+
+  /** What backends wrote to is dirty, and code of it goes. */
+  noteWrittenFrames(vcpu: Vcpu): void {
+    if (this.written.isAny) this.written.drain(mfn => vcpu.frameWritten(mfn))
+  }
+
   /** The state of vCPU 0 and of the domain before its first instruction. */
   start(vcpu: Vcpu, entry: {rip: bigint; rsp: bigint; rsi: bigint; level4: number}): void {
     const {record} = this
     vcpu.reset()
-    this.tables.types.denyStores = page => vcpu.tlb.denyStores(page)
+    this.attach(vcpu)
     vcpu.setU64('cr4', 0x660n)
     vcpu.setU32('cpl', 3)
     vcpu.setSelector(Segment.cs, 0xe033)

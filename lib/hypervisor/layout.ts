@@ -7,6 +7,7 @@
  *   pins        which frames are pinned page tables
  *   frameTypes  what each RAM frame is in use as (frame-types.ts)
  *   grantUses   which grants, and so which frames, are in use by whom (grant-table.ts)
+ *   dirtyFrames which frames have been written to (dirty-frames.ts)
  *   ramBase     machine frames: RAM from MFN 0, then Xen's own: shared_info, grant frames, M2P and the tables that map it
  */
 import {grantsPerFrame} from '../abi/grant-table.js'
@@ -31,6 +32,9 @@ export interface MachineLayout {
   readonly grantFrameUses: number
   /** One bit per RAM frame: a backend wrote to it. */
   readonly writtenFrames: number
+  /** One byte per frame, twice: written to since the last harvest, and harvested. */
+  readonly dirtyFrames: number
+  readonly harvestedFrames: number
   readonly ramBase: number
   readonly sharedInfo: number
   readonly grantFrames: number
@@ -65,7 +69,9 @@ export function layoutFor(ramPages: number, vcpus: number): MachineLayout {
   const grantUses = frameTypes + ramPages * 4
   const grantFrameUses = grantUses + maximumGrantFrames * grantsPerFrame * 4
   const writtenFrames = Math.ceil((grantFrameUses + ramPages * 2) / 4) * 4
-  const ramBase = Math.ceil((writtenFrames + Math.ceil(ramPages / 32) * 4) / 65536) * 65536
+  const dirtyFrames = writtenFrames + Math.ceil(ramPages / 32) * 4
+  const harvestedFrames = dirtyFrames + frames
+  const ramBase = Math.ceil((harvestedFrames + frames) / 65536) * 65536
   const totalBytes = Math.ceil((ramBase + frames * 4096) / 65536) * 65536
   return {
     vcpus,
@@ -78,6 +84,8 @@ export function layoutFor(ramPages: number, vcpus: number): MachineLayout {
     grantUses,
     grantFrameUses,
     writtenFrames,
+    dirtyFrames,
+    harvestedFrames,
     ramBase,
     sharedInfo,
     grantFrames,

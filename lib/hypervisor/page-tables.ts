@@ -7,6 +7,7 @@
 import {Errno} from '../abi/xen.js'
 import type {LinearMemory} from '../x86/memory.js'
 import {state} from '../x86/state.js'
+import {DirtyFrames} from './dirty-frames.js'
 import {FrameType, FrameTypes, isAllowed, xenSlots} from './frame-types.js'
 import type {MachineLayout} from './layout.js'
 import type {MachineRecord} from './record.js'
@@ -19,13 +20,15 @@ const frameBitsHigh = 0xfffff
 
 export class PageTables {
   readonly types: FrameTypes
+  private readonly dirty: DirtyFrames
 
   constructor(
     private readonly memory: LinearMemory,
     private readonly layout: MachineLayout,
     private readonly record: MachineRecord,
   ) {
-    this.types = new FrameTypes(memory, layout)
+    this.dirty = new DirtyFrames(memory, layout)
+    this.types = new FrameTypes(memory, layout, this.dirty)
   }
 
   /** Byte offset of a frame in linear memory, or -1 when it is not the domain's. */
@@ -73,15 +76,26 @@ export class PageTables {
       if (((oldLow ^ low) & useBits) !== 0 || ((oldHigh ^ high) & frameBitsHigh) !== 0) {
         const result = this.types.takeEntry(level, low, high)
         if (result < 0) return result
+        this.dirty.mark(mfn)
         uint32[at] = low
         uint32[at + 1] = high
         this.types.releaseEntry(level, oldLow, oldHigh)
         return 0
       }
     }
+    this.dirty.mark(mfn)
     uint32[at] = low
     uint32[at + 1] = high
     return 0
+  }
+
+  /** Sets a frame's entry in the machine-to-physical table. */
+  setPfn(mfn: number, low: number, high: number): void {
+    const at = this.layout.m2p * 4096 + mfn * 8
+    this.dirty.mark(at >>> 12)
+    const {uint32} = this.memory
+    uint32[(this.layout.ramBase + at) >>> 2] = low
+    uint32[((this.layout.ramBase + at) >>> 2) + 1] = high
   }
 
   /** Makes a level-4 table the kernel's or the user's root; -1 for none. False: it is no valid root. */

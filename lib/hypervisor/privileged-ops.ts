@@ -195,7 +195,7 @@ function writeMsr(vcpu: Vcpu, tables: PageTables): Outcome {
       const stubs = new Uint8Array(4096)
       fillHypercallPage(stubs)
       vcpu.memory.bytes.set(stubs, page)
-      vcpu.codeWritten(mfn)
+      vcpu.frameWritten(mfn)
       return undefined
     }
     default:

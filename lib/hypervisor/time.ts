@@ -3,8 +3,10 @@
  *
  * Source: public/xen.h (vcpu_time_info), public/vcpu.h.
  */
+import type {LinearMemory} from '../x86/memory.js'
 import type {Vcpu} from '../x86/vcpu.js'
 import type {EventChannels} from './event-channels.js'
+import type {MachineLayout} from './layout.js'
 import {field, type MachineRecord} from './record.js'
 
 const virqTimer = 0
@@ -30,6 +32,12 @@ export function writeWallClock(view: DataView, sharedInfo: number, wallMs: numbe
   view.setUint32(sharedInfo + 3076, seconds % 2 ** 32, true)
   view.setUint32(sharedInfo + 3080, Math.floor((wallMs - seconds * 1000) * 1e6), true)
   view.setUint32(sharedInfo + 3084, Math.floor(seconds / 2 ** 32), true)
+}
+
+/** Writes the wall clock as the guest is to see it. `utcMs` is UTC at guest time 0. */
+export function showWallClock(memory: LinearMemory, layout: MachineLayout, utcMs: number): void {
+  const offsetMs = memory.view.getFloat64(field.wallOffsetMs, true)
+  writeWallClock(memory.view, layout.ramBase + layout.sharedInfo * 4096, utcMs + offsetMs)
 }
 
 /** The time record as bytes, for a guest address. */

@@ -69,6 +69,7 @@ export const state = {
   frameBase: 1184, //     u32, byte offset of machine frame 0 in linear memory
   frameCount: 1188, //    u32, machine frames a page table may name
   codePages: 1192, //     u32, byte offset of a table with one byte per page of linear memory: 1 = holds decoded code
+  dirtyFrames: 1208, //   u32, byte offset of a table with one byte per machine frame: 1 = written to
   tlbFilled: 1196, //     u32, entries in the log of filled TLB entries
   callDepth: 1200, //     u32, dispatchers that run inside the outermost one
   codeEpoch: 1204, //     u32, counts how often decoded code has been dropped

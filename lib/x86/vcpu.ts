@@ -29,8 +29,8 @@ export interface VcpuOptions {
   /** Linear memory for decoded records. */
   readonly recordArea: {readonly start: number; readonly end: number}
   readonly random: (bytes: Uint8Array) => void
-  /** Machine frames that page tables may name: byte offset of frame 0 in linear memory, number. */
-  readonly frames: {readonly base: number; readonly count: number}
+  /** Machine frames that page tables may name: byte offset of frame 0 in linear memory, number, a byte each for those written to. */
+  readonly frames: {readonly base: number; readonly count: number; readonly dirty: number}
   /** Executions of a block before it is translated; Infinity interprets for ever. */
   readonly translateAfter?: number
   /** A translator on another thread; without one the vCPU's own thread translates. */
@@ -52,6 +52,7 @@ export class Vcpu extends Registers {
     this.random = options.random
     this.setU32('frameBase', options.frames.base)
     this.setU32('frameCount', options.frames.count)
+    this.setU32('dirtyFrames', options.frames.dirty)
     writeTables(options.memory, options.base)
     this.tlb = new Tlb(options.memory, options.base)
     this.access = new GuestAccess(this)
@@ -114,6 +115,13 @@ export class Vcpu extends Registers {
   /** For what may have set RFLAGS.TF: the next instruction is no longer generated code's. */
   noticeTrapFlag(): void {
     if ((this.u32('rflags') & Rflags.tf) !== 0) Atomics.store(this.memory.int32, (this.base + state.pending) >> 2, 1)
+  }
+
+  /** Makes RIP and RFLAGS say where the guest is, between two runs: for whoever reads or saves its registers. */
+  settle(): void {
+    this.recoverRip()
+    const flags = this.rflags
+    this.rflags = flags
   }
 
   /** When an interpreter's handler left inside a block, RIP is in the record it was at. */
@@ -211,9 +219,10 @@ export class Vcpu extends Registers {
     this.setU32('mmuMode', mode)
   }
 
-  /** Drops cached code of a machine frame that was written behind the CPU's back. */
-  codeWritten(mfn: number): void {
+  /** A machine frame was written behind the CPU's back: it is dirty, and cached code of it goes. */
+  frameWritten(mfn: number): void {
     if (mfn >= this.u32('frameCount')) return
+    this.memory.bytes[this.u32('dirtyFrames') + mfn] = 1
     const page = this.u32('frameBase') + mfn * 4096
     if (this.code.hasCode(page)) this.code.invalidatePage(page)
   }

@@ -118,7 +118,7 @@ t.test('what a backend wrote is no code any more', async t => {
   const guest = granter()
   const backend = new Domain0Grants(guest.memory, guest.layout)
   const dropped: number[] = []
-  guest.vcpu.codeWritten = mfn => void dropped.push(mfn)
+  guest.vcpu.frameWritten = mfn => void dropped.push(mfn)
   for (const [ref, frame] of [
     [8, 40],
     [9, 41],

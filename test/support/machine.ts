@@ -8,7 +8,8 @@ import type {Fault, Outcome, Platform} from '../../lib/x86/platform.js'
 import {state} from '../../lib/x86/state.js'
 import {Vcpu} from '../../lib/x86/vcpu.js'
 
-const recordArea = {start: 0x100000, end: 0x300000}
+const dirtyFrames = 0x2f0000
+const recordArea = {start: 0x100000, end: dirtyFrames}
 const ramStart = 0x300000
 const ramBytes = 0x1000000
 /** Frames 16 to 22 hold the page tables. */
@@ -86,7 +87,7 @@ export function machine(options: {translateAfter?: number; cpl?: number; map?: r
     id: 0,
     platform,
     recordArea,
-    frames: {base: at(0), count: ramBytes / 4096},
+    frames: {base: at(0), count: ramBytes / 4096, dirty: dirtyFrames},
     random: bytes => bytes.fill(0x5a),
     ...(options.translateAfter === undefined ? {} : {translateAfter: options.translateAfter}),
   })

@@ -80,7 +80,7 @@ export function pvMachine(): PvMachine {
     id: 0,
     platform: hypervisor,
     recordArea: {start: layout.codeStart, end: layout.codeEnd},
-    frames: {base: layout.ramBase, count: layout.frames},
+    frames: {base: layout.ramBase, count: layout.frames, dirty: layout.dirtyFrames},
     random: bytes => bytes.fill(0x5a),
   })
   const host = (frame: number) => layout.ramBase + frame * 4096

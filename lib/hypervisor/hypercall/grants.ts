@@ -183,7 +183,7 @@ function copyOne(context: Context, entry: DataView): number {
   if (target.status === 0) {
     const start = context.tables.address(source.mfn) + from
     context.vcpu.memory.bytes.copyWithin(context.tables.address(target.mfn) + to, start, start + length)
-    context.vcpu.codeWritten(target.mfn)
+    context.vcpu.frameWritten(target.mfn)
   }
   target.done()
   source.done()

@@ -61,7 +61,7 @@ export function mmuUpdate(context: Context, args: Arguments): number {
 }
 
 function updateOne(context: Context, at: number): number {
-  const {layout, tables} = context
+  const {tables} = context
   const {uint32} = context.vcpu.memory
   const pointer = uint32[at]
   const address = uint32[at + 1] * 2 ** 32 + ((pointer & ~7) >>> 0)
@@ -71,9 +71,7 @@ function updateOne(context: Context, at: number): number {
     case UpdateKind.machphys: {
       const mfn = Math.floor(address / 4096)
       if (!tables.isOwn(mfn)) return -Errno.inval
-      const entry = (layout.ramBase + layout.m2p * 4096 + mfn * 8) >>> 2
-      uint32[entry] = low
-      uint32[entry + 1] = high
+      tables.setPfn(mfn, low, high)
       return 0
     }
     case UpdateKind.preserveAd: {
@@ -214,6 +212,6 @@ function fillPage({vcpu, tables}: Context, mfn: number, source: number | undefin
     const from = tables.address(source)
     bytes.copyWithin(target, from, from + 4096)
   }
-  vcpu.codeWritten(mfn)
+  vcpu.frameWritten(mfn)
   return 0
 }

@@ -70,6 +70,7 @@ export function setGdt(context: Context, args: Arguments): number {
       const at = highHalves(mfn) + entry * 2
       uint32[at] = checkedDescriptor(uint32[at - 1], uint32[at]) ?? 0
     }
+    vcpu.frameWritten(mfn)
   }
   for (let index = frames; index < gdtFrameLimit; index++) vcpu.memory.uint32[(field.gdtFrames >> 2) + index] = noFrame
   record.setU32('gdtEntries', entries)
@@ -85,7 +86,7 @@ export function updateDescriptor({vcpu, tables}: Context, args: Arguments): numb
   const at = (frame + (address % 4096)) >>> 2
   vcpu.memory.uint32[at] = args.low(1)
   vcpu.memory.uint32[at + 1] = checked
-  vcpu.codeWritten(mfn)
+  vcpu.frameWritten(mfn)
   return 0
 }
 

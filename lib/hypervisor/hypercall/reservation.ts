@@ -94,7 +94,7 @@ export function decreaseOne(context: Context, {list, order}: Reservation, index:
   const frames = 2 ** order
   if (!context.free.claim(mfn, frames)) return false
   context.free.give(mfn, frames)
-  for (let frame = mfn; frame < mfn + frames; frame++) context.vcpu.codeWritten(frame)
+  for (let frame = mfn; frame < mfn + frames; frame++) context.vcpu.frameWritten(frame)
   return true
 }
 
@@ -110,9 +110,9 @@ export function populateOne(context: Context, {list, order, limit}: Reservation,
   return pokeFrame(context, list, index, mfn)
 }
 
-function setPfns({free}: Context, mfn: number, pfn: number, frames: number): void {
+function setPfns({tables}: Context, mfn: number, pfn: number, frames: number): void {
   for (let frame = 0; frame < frames; frame++)
-    free.setPfn(mfn + frame, (pfn + frame) % 2 ** 32, Math.floor((pfn + frame) / 2 ** 32))
+    tables.setPfn(mfn + frame, (pfn + frame) % 2 ** 32, Math.floor((pfn + frame) / 2 ** 32))
 }
 
 const exchangeBytes = 72
@@ -182,6 +182,6 @@ function exchangeChunk(
     setPfns(context, mfn, pfn, 2 ** wanted.order)
     if (!pokeFrame(context, wanted.list, firstTarget + index, mfn)) return -Errno.fault
   }
-  for (const mfn of frames) for (let frame = 0; frame < size; frame++) vcpu.codeWritten(mfn + frame)
+  for (const mfn of frames) for (let frame = 0; frame < size; frame++) vcpu.frameWritten(mfn + frame)
   return 0
 }

@@ -7,7 +7,7 @@ import {Errno} from '../../abi/xen.js'
 import {portCount} from '../event-channels.js'
 import {field} from '../record.js'
 import {enterRunstate, Runstate} from '../runstate.js'
-import {signedNumber} from '../time.js'
+import {showWallClock, signedNumber} from '../time.js'
 import {type Arguments, type Context, copyIn, lookAround} from './call.js'
 
 /** Source: public/sched.h SCHEDOP_*. */
@@ -22,6 +22,9 @@ const Op = {
   pinOverride: 7,
 } as const
 
+/** Source: public/sched.h SHUTDOWN_*. */
+const Shutdown = {suspend: 2} as const
+
 export function schedOp(context: Context, args: Arguments): number {
   const {record, vcpu, events} = context
   switch (args.low(0)) {
@@ -33,10 +36,11 @@ export function schedOp(context: Context, args: Arguments): number {
       else block(context)
       return 0
     case Op.shutdown:
-      return shutdown(context, args, reason => context.shutDown(reason))
+      return shutdown(context, args, reason => suspendOrShutDown(context, reason))
     case Op.shutdownCode:
       return shutdown(context, args, reason => {
         if (record.u32('shutdownCode') === 0) record.setU32('shutdownCode', 1 + reason)
+        return 0
       })
     case Op.poll:
       return poll(context, args)
@@ -62,11 +66,27 @@ function block(context: Context): void {
 }
 
 /** A reason is one byte to Xen. */
-function shutdown(context: Context, args: Arguments, use: (reason: number) => void): number {
+function shutdown(context: Context, args: Arguments, use: (reason: number) => number): number {
   const reason = copyIn(context, args.u64(1), 4)
   if (reason === undefined) return -Errno.fault
-  use(reason.getUint8(0))
-  return 0
+  return use(reason.getUint8(0))
+}
+
+/** What SCHEDOP_shutdown answers to SHUTDOWN_suspend when the domain goes on where it is. */
+const suspendCancelled = 1
+
+/**
+ * A guest reads its wall clock anew when it wakes. One that was asked to suspend for that alone (after a restore) is woken at once; that is no shutdown.
+ */
+function suspendOrShutDown({record, vcpu, layout, shutDown}: Context, reason: number): number {
+  const utcMs = record.f64('wallStepMs')
+  if (reason !== Shutdown.suspend || utcMs === 0) {
+    shutDown(reason)
+    return 0
+  }
+  record.setF64('wallStepMs', 0)
+  showWallClock(vcpu.memory, layout, utcMs)
+  return suspendCancelled
 }
 
 const mostPolled = 128

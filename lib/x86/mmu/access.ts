@@ -24,6 +24,7 @@ export class GuestAccess {
     this.context = {
       frameBase: vcpu.u32('frameBase'),
       frameCount: vcpu.u32('frameCount'),
+      dirtyFrames: vcpu.u32('dirtyFrames'),
       root: 0,
       user: false,
       writeProtect: true,

@@ -21,6 +21,8 @@ export interface WalkContext {
   /** Byte offset of machine frame 0 in linear memory, and how many frames a page table may name. */
   readonly frameBase: number
   readonly frameCount: number
+  /** Byte offset of a table with one byte per frame: 1 = written to. */
+  readonly dirtyFrames: number
   /** Frame of the level-4 table; one beyond frameCount for none. */
   root: number
   user: boolean
@@ -40,10 +42,10 @@ export const walked = {
 
 /**
  * Walks the tables for the page of a canonical linear address. Returns 0 and fills `walked`, or a page-fault error code with
- * bit 31 set. A successful walk sets A on every level, and D on the leaf for a write.
+ * bit 31 set. A successful walk sets A on every level, and D on the leaf for a write; frames so written to are marked, the page of a write too.
  */
 export function walk(memory: LinearMemory, context: WalkContext, low: number, high: number, access: Access): number {
-  const {uint32} = memory
+  const {bytes, uint32} = memory
   const {user} = context
   const base =
     (access === 'write' ? PageFault.write : 0) |
@@ -71,7 +73,10 @@ export function walk(memory: LinearMemory, context: WalkContext, low: number, hi
     const frame = (entry >>> 12) + (entryHigh & 0xfffff) * 0x100000
     const leaf = level === 1 || ((entry & Pte.large) !== 0 && level < 4)
     if (!leaf) {
-      if ((entry & Pte.accessed) === 0) uint32[at] = entry | Pte.accessed
+      if ((entry & Pte.accessed) === 0) {
+        uint32[at] = entry | Pte.accessed
+        bytes[context.dirtyFrames + table] = 1
+      }
       table = frame
       continue
     }
@@ -87,7 +92,11 @@ export function walk(memory: LinearMemory, context: WalkContext, low: number, hi
     walked.page = context.frameBase + walked.mfn * 4096
     walked.writable = writable
     if (access === 'write' && !writable) return base | PageFault.protection
-    if ((entry & marks) !== marks) uint32[at] = entry | marks
+    if ((entry & marks) !== marks) {
+      uint32[at] = entry | marks
+      bytes[context.dirtyFrames + table] = 1
+    }
+    if (access === 'write') bytes[context.dirtyFrames + walked.mfn] = 1
     walked.dirty = ((entry | marks) & Pte.dirty) !== 0
     return 0
   }

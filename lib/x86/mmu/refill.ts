@@ -87,6 +87,7 @@ function translateCode(cpuGlobal: number): Code {
     code.localGet(marks)
     code.op('i64.or')
     code.memory('i64.store')
+    noteWrite(code, cpu, at)
     code.end()
   }
   const bitClear = (local: number, bit: number) => {
@@ -228,6 +229,21 @@ function translateCode(cpuGlobal: number): Code {
   return code
 }
 
+/** Marks the frame that a place in linear memory belongs to as written to. */
+function noteWrite(code: Code, cpu: number, place: number): void {
+  code.localGet(cpu)
+  code.memory('i32.load', state.dirtyFrames)
+  code.localGet(place)
+  code.localGet(cpu)
+  code.memory('i32.load', state.frameBase)
+  code.op('i32.sub')
+  code.i32Const(pageShift)
+  code.op('i32.shr_u')
+  code.op('i32.add')
+  code.i32Const(1)
+  code.memory('i32.store8')
+}
+
 function refillCode(cpuGlobal: number, translate: number): Code {
   const code = new Code(['i64', 'i32'])
   const [address, access] = [0, 1]
@@ -262,6 +278,7 @@ function refillCode(cpuGlobal: number, translate: number): Code {
   code.i32Const(0)
   code.return()
   code.end()
+  noteWrite(code, cpu, page)
   code.end()
   // entry = vCPU + table of (access, mode) + index
   code.localGet(cpu)

@@ -65,6 +65,7 @@ export class Guest {
   private readonly dirty: DirtyFrames
   private readonly settling: (() => void)[] = []
   private isOver = false
+  private lastParking = 0
 
   /** The backends attach to pages that are there already; the threads run on their own. */
   constructor(
@@ -107,7 +108,13 @@ export class Guest {
    */
   async park(): Promise<void> {
     this.pause()
-    while (Atomics.load(this.machine.memory.int32, field.parked >> 2) === 0) await this.settled()
+    const {int32} = this.machine.memory
+    for (;;) {
+      const parking = Atomics.load(int32, field.parked >> 2)
+      // What the guest sent before it parked has been dealt with when the message that says so is here.
+      if (parking !== 0 && parking === this.lastParking) return
+      await this.settled()
+    }
   }
 
   /** The frames written to since the last harvest. Errors: as park. */
@@ -117,6 +124,12 @@ export class Guest {
     lookAround(memory, layout)
     while (Atomics.load(memory.int32, field.harvest >> 2) !== 0) await this.settled()
     return this.dirty.take()
+  }
+
+  /** The vCPU's thread says that it is parked. */
+  onParked(parking: number): void {
+    this.lastParking = parking
+    this.onSettled()
   }
 
   /** The vCPU's thread has parked or harvested, or the guest is over. */

@@ -139,7 +139,8 @@ export class DomainProcess implements DomainService {
   /** A message of the vCPU thread. */
   private heard(message: WorkerMessage): void {
     if (message.kind === 'event') this.guest?.onEvent(message.port)
-    else if (message.kind === 'parked' || message.kind === 'harvested') this.guest?.onSettled()
+    else if (message.kind === 'parked') this.guest?.onParked(message.number)
+    else if (message.kind === 'harvested') this.guest?.onSettled()
     else if (message.kind === 'shutdown') void this.shutDown(message.reason, message.registers)
     else if (message.kind === 'console') this.say(new TextDecoder().decode(message.bytes).trimEnd())
     else this.log(message.line)

@@ -52,7 +52,7 @@ export type GuestEntry = BootEntry | ResumeEntry
 /** What the thread says. `parked`: the vCPU's state is complete in memory until the control word changes. */
 export type WorkerMessage =
   | {kind: 'event'; port: number}
-  | {kind: 'parked'}
+  | {kind: 'parked'; number: number}
   | {kind: 'harvested'}
   | {kind: 'shutdown'; reason: number; registers: string}
   | {kind: 'console'; bytes: Uint8Array}
@@ -106,6 +106,7 @@ const wakeAt = (layout.vcpuBase + state.wake) >> 2
 const controlAt = field.control >> 2
 const harvestAt = field.harvest >> 2
 const parkedAt = field.parked >> 2
+let parkings = 0
 const dirty = new DirtyFrames(memory, layout)
 
 /** The main thread asks for a list of dirty frames: what it copies from now on is marked again when it is written to. */
@@ -127,8 +128,8 @@ function obey(): boolean {
     hypervisor.noteWrittenFrames(vcpu)
     vcpu.settle()
     memory.view.setFloat64(field.parkedNs, now(), true)
-    Atomics.store(memory.int32, parkedAt, 1)
-    say({kind: 'parked'})
+    Atomics.store(memory.int32, parkedAt, ++parkings)
+    say({kind: 'parked', number: parkings})
     const since = hostNow()
     Atomics.wait(memory.int32, controlAt, Control.pause)
     Atomics.store(memory.int32, parkedAt, 0)

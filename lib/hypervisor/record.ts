@@ -63,7 +63,7 @@ export const field = {
   harvest: 0x58a8, //        u32  atomic: 1 while the main thread waits for a harvest of dirty frames
   wallStepMs: 0x58b0, //     f64  UTC at guest time 0, to be shown when the guest next suspends; 0 none
   parkedNs: 0x58b8, //       f64  guest time when the vCPU was last parked
-  parked: 0x58ac, //         u32  atomic: 1 while the vCPU waits and its state is complete in memory
+  parked: 0x58ac, //         u32  atomic: while the vCPU waits with its state complete in memory, the number of that wait; else 0
   copied: 0x5740, //         80 bytes: a record of the guest that spans two pages, for a moment
   grantMaps: 0x6000, //      512 × 32 bytes: grants mapped by the guest itself (hypercall/grant-maps.ts)
 } as const

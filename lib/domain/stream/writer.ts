@@ -1,0 +1,138 @@
+/**
+ * Writes a domain's stream, record by record. Pages are copied to a buffer of our own first: the guest may go on writing to them, and a checksum must
+ * be of what is sent. While one buffer is on its way the next is filled.
+ */
+import {constants, type ZlibOptions} from 'node:zlib'
+import * as zlib from 'node:zlib'
+import type {Machine} from '../guest.js'
+import {crc32} from './checksum.js'
+import {
+  checkedHeadBytes,
+  Compression,
+  mostPages,
+  pageBytes,
+  RecordHead,
+  RecordType,
+  recordAlign,
+} from './record.js'
+
+/** Where a stream goes. The bytes are the sink's until the promise resolves. */
+export interface StreamSink {
+  write(bytes: Uint8Array): Promise<void>
+}
+
+type ZstdCompress = (bytes: Uint8Array, options?: ZlibOptions) => Uint8Array
+const zstdCompress = (zlib as {zstdCompressSync?: ZstdCompress}).zstdCompressSync
+
+/** True where this Node.js can write compressed pages (22.15 and later). */
+export const canCompress = zstdCompress !== undefined
+
+/** Room for the head of a pages record: its runs can be as many as its pages. */
+const headRoom = Math.ceil((RecordHead.size + 8 + mostPages * 8) / pageBytes + 1) * pageBytes
+
+/** See the file's head. */
+export class StreamWriter {
+  /** Bytes from the stream's first on. */
+  offset: number
+  /** Pages written, counting each as often as it was. */
+  pages = 0
+  private number = 0
+  private buffers = [Buffer.alloc(headRoom + mostPages * pageBytes), Buffer.alloc(headRoom + mostPages * pageBytes)]
+  private inFlight: Promise<void> = Promise.resolve()
+
+  /** `offset`: bytes that have gone to the sink already. */
+  constructor(
+    private readonly sink: StreamSink,
+    offset: number,
+    private readonly compress = false,
+  ) {
+    this.offset = offset
+  }
+
+  /** A record with a value. */
+  json(type: number, value: unknown): Promise<void> {
+    return this.record(type, Buffer.from(JSON.stringify(value)))
+  }
+
+  /** A record with these bytes. */
+  record(type: number, payload: Uint8Array): Promise<void> {
+    const bytes = Buffer.alloc(RecordHead.size + roundUp(payload.length, recordAlign))
+    bytes.set(payload, RecordHead.size)
+    return this.finish(bytes, type, payload.length)
+  }
+
+  /** Frames whose contents are zero. */
+  async zeros(frames: readonly number[]): Promise<void> {
+    if (frames.length > 0) await this.record(RecordType.zeros, runsOf(frames, Compression.none))
+  }
+
+  /** The contents of frames, in ascending order. `onPages` hears how many have been written, now and then. */
+  async frames({memory, layout}: Machine, frames: readonly number[], onPages?: (pages: number) => void): Promise<void> {
+    for (let first = 0; first < frames.length; first += mostPages) {
+      const batch = frames.slice(first, first + mostPages)
+      const [buffer] = this.buffers
+      const runs = runsOf(batch, this.compress ? Compression.zstd : Compression.none)
+      const runsEnd = RecordHead.size + runs.length
+      const dataAt = roundUp(this.offset + runsEnd, pageBytes) - this.offset
+      buffer.set(runs, RecordHead.size)
+      buffer.fill(0, runsEnd, dataAt)
+      for (let index = 0; index < batch.length; ) {
+        let count = 1
+        while (index + count < batch.length && batch[index + count] === batch[index] + count) count++
+        const from = layout.ramBase + batch[index] * pageBytes
+        buffer.set(memory.bytes.subarray(from, from + count * pageBytes), dataAt + index * pageBytes)
+        index += count
+      }
+      let end = dataAt + batch.length * pageBytes
+      if (this.compress && zstdCompress !== undefined) {
+        const packed = zstdCompress(buffer.subarray(dataAt, end), {
+          params: {[(constants as Record<string, number>).ZSTD_c_compressionLevel]: 1},
+        })
+        end = dataAt + packed.length
+        if (end + recordAlign <= buffer.length) buffer.set(packed, dataAt)
+      }
+      const padded = RecordHead.size + roundUp(end - RecordHead.size, recordAlign)
+      buffer.fill(0, end, padded)
+      this.pages += batch.length
+      this.buffers.reverse()
+      await this.finish(buffer.subarray(0, padded), RecordType.pages, end - RecordHead.size)
+      onPages?.(this.pages)
+    }
+  }
+
+  /** Resolves when everything is with the sink. */
+  async flush(): Promise<void> {
+    await this.inFlight
+  }
+
+  /** Fills the head in and sends the record; resolves when the one before has gone. */
+  private async finish(bytes: Buffer, type: number, length: number): Promise<void> {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const payloadCrc = crc32(bytes.subarray(RecordHead.size, RecordHead.size + length))
+    RecordHead.write(view, 0, {type, number: this.number++, length, payloadCrc, headCrc: 0, padding: 0})
+    view.setUint32(RecordHead.offset.headCrc, crc32(bytes.subarray(0, checkedHeadBytes)), true)
+    this.offset += bytes.length
+    const before = this.inFlight
+    this.inFlight = before.then(() => this.sink.write(bytes))
+    // Whoever waits for the next record hears of the failure.
+    this.inFlight.catch(() => {})
+    await before
+  }
+}
+
+/** The head of a pages or zeros record: the frames as runs. */
+function runsOf(frames: readonly number[], compression: number): Buffer {
+  const words: number[] = [0, compression]
+  for (let index = 0; index < frames.length; ) {
+    let count = 1
+    while (index + count < frames.length && frames[index + count] === frames[index] + count) count++
+    words.push(frames[index], count)
+    index += count
+  }
+  words[0] = words.length / 2 - 1
+  return Buffer.from(Uint32Array.from(words).buffer)
+}
+
+function roundUp(value: number, to: number): number {
+  return Math.ceil(value / to) * to
+}

@@ -9,6 +9,7 @@ import type {DomainRecord} from '../control/host-directory.js'
 import type {DomainEnd} from '../control/protocol.js'
 import {DomainGoneError} from '../control/socket.js'
 import type {Host} from '../toolstack/host.js'
+import type {SavedDomain} from '../toolstack/saved-domain.js'
 import {runSession} from './console-session.js'
 import {fetchWithProgress} from './image-progress.js'
 import type {Report, World} from './report.js'
@@ -63,7 +64,18 @@ export async function startDomain(
   const config = await withImage(asked, report, world)
   checkFile('kernel', config.kernel)
   checkFile('ramdisk', config.ramdisk)
-  const record = await host.start(config, options.paused || options.console)
+  return enterDomain(host, config, options, world)
+}
+
+/** Starts a domain that needs nothing fetched, such as a saved one. Otherwise as startDomain. */
+export async function enterDomain(
+  host: Host,
+  config: DomainConfig,
+  options: StartOptions,
+  world: World,
+  saved?: SavedDomain,
+): Promise<DomainEnd | undefined> {
+  const record = await host.start(config, options.paused || options.console, saved)
   const death = options.foreground ? awaitDeath(host, record) : undefined
   if (options.console) {
     const stream = await (await host.connect(record)).console()

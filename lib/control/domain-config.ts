@@ -86,6 +86,8 @@ export interface DomainConfig {
   tscMode: 'default' | 'always_emulate' | 'native'
   maxEventChannels?: number
   maxGrantFrames?: number
+  /** The domid the domain had and keeps (save -D). */
+  domid?: number
 }
 
 /** True for a text that may be a domain's name: one word, so that every row of `xl list` has six. */

@@ -43,6 +43,8 @@ export interface Reservation {
   uuid: string
   maxMemoryKb: number
   vcpus: number
+  /** The domid it would like; another one if that is taken. */
+  domid?: number
   /** All that domains of this host may hold together. */
   hostMemoryKb: number
 }
@@ -119,7 +121,7 @@ export class HostDirectory {
       refuseTooBig(living, wanted)
       const record: DomainRecord = {
         key: randomBytes(6).toString('hex'),
-        domid: this.takeDomid(living),
+        domid: isFree(living, wanted.domid) ? wanted.domid : this.takeDomid(living),
         name: wanted.name,
         uuid: wanted.uuid,
         maxMemoryKb: wanted.maxMemoryKb,
@@ -301,6 +303,10 @@ function ownerIsDead(path: string): boolean {
   } catch {
     return false
   }
+}
+
+function isFree(living: DomainRecord[], domid: number | undefined): domid is number {
+  return domid !== undefined && domid >= 1 && domid <= lastDomid && living.every(record => record.domid !== domid)
 }
 
 function refuseTaken(living: DomainRecord[], name: string): void {

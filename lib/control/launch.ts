@@ -30,6 +30,8 @@ export interface LaunchRecord {
   domid: number
   /** With `kernel` filled in, also where the configuration names an image. */
   config: DomainConfig
+  /** Descriptor of a stream to restore the domain from, and how many bytes of it have been read; absent: it boots. */
+  restore?: {fd: number; offset: number}
   /** Build the domain and leave it paused until `unpause`. */
   paused: boolean
   socketPath: string

@@ -58,6 +58,36 @@ export interface DomainEnd {
   reason?: ShutdownReason
 }
 
+/** What becomes of a domain that has been saved: it ends, goes on, or stays paused. */
+export type AfterSave = 'end' | 'run' | 'pause'
+
+/** Where and how a domain is saved. */
+export interface SaveRequest {
+  /** Absolute. */
+  path: string
+  after: AfterSave
+  /** The configuration for the file's head. */
+  config: DomainConfig
+  compress: boolean
+}
+
+/** One pass over a guest's pages, while it ran or, the last one, while it stood still. */
+export interface SendRound {
+  pages: number
+  bytes: number
+  ms: number
+}
+
+/** How a guest was saved or sent. */
+export interface SendReport {
+  rounds: SendRound[]
+  bytes: number
+  /** From the first byte to the last. */
+  totalMs: number
+  /** How long the guest has stood still so far. */
+  parkedMs: number
+}
+
 /** What can be asked of a guest over `control/shutdown`. */
 export type ShutdownRequest = 'poweroff' | 'reboot' | 'halt' | 'suspend'
 
@@ -85,6 +115,11 @@ export interface DomainService {
    * is gone for good (`death`, which reboots do not count as). A process that exits without an answer counts as death.
    */
   wait(until: 'shutdown' | 'death'): Promise<DomainEnd>
+  /**
+   * Writes the domain to a file, which appears under its name only when it is whole. When `signal` fires first, or anything fails, the domain goes
+   * on and no file is left. Errors: OperatorError.
+   */
+  save(request: SaveRequest, signal: AbortSignal): Promise<SendReport>
   /** Connects one more console; the other end closes it, or the service does when the domain ends. */
   attachConsole(stream: Duplex): void
 }
@@ -101,6 +136,7 @@ export interface Operations {
   dmesg: {arguments: {clear: boolean}; result: string}
   debug: {arguments: {keys: string}; result: string}
   wait: {arguments: {until: 'shutdown' | 'death'}; result: DomainEnd}
+  save: {arguments: SaveRequest; result: SendReport}
   console: {arguments: Record<string, never>; result: null}
 }
 /** The name of an operation. */

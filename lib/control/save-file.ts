@@ -32,16 +32,19 @@ export interface SaveHead {
 }
 
 /** The head for a domain of this configuration. */
-export function encodeSaveHead(config: DomainConfig): Buffer {
+export function encodeSaveHead(config: DomainConfig): {bytes: Buffer; info: string} {
   const json = Buffer.from(`${JSON.stringify(config)}\0`)
   const numbers = Buffer.alloc(20)
   for (const [index, value] of [byteOrder, mandatoryFlags, 0, json.length + 4, json.length].entries())
     numbers.writeUInt32LE(value, index * 4)
-  return Buffer.concat([saveFileMagic, numbers, json])
+  return {
+    bytes: Buffer.concat([saveFileMagic, numbers, json]),
+    info: describeFlags(mandatoryFlags, 0, json.length + 4),
+  }
 }
 
-/** "0x3/0x0/618" of a head. */
-export function describeSaveHead(mandatory: number, optional: number, length: number): string {
+/** As xl shows them. */
+function describeFlags(mandatory: number, optional: number, length: number): string {
   return `0x${mandatory.toString(16)}/0x${optional.toString(16)}/${length}`
 }
 
@@ -66,8 +69,13 @@ export async function readSaveHead(read: (bytes: number) => Promise<Buffer>): Pr
   }
   try {
     const config = JSON.parse(rest.toString('utf8', 4, 4 + jsonBytes - 1)) as DomainConfig
-    return {config, info: describeSaveHead(mandatory, optional, length), bytes: fixedBytes + length}
+    return {config, info: describeFlags(mandatory, optional, length), bytes: fixedBytes + length}
   } catch {
     throw new OperatorError(`Savefile has a configuration that cannot be read, at offset ${fixedBytes + 4}`)
   }
+}
+
+/** Where a save file is written until it is whole, by the process `pid` of its domain. */
+export function draftPath(path: string, pid: number): string {
+  return `${path}.${pid}.partial`
 }

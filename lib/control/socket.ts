@@ -141,11 +141,19 @@ function answer(socket: Socket, line: string, service: DomainService, onBug: (er
       service.attachConsole(socket)
     }
   }
-  perform(service, request).then(
+  perform(service, request, socket).then(
     result => send(socket, {id: request.id, result: result ?? null}),
     error => send(socket, failure(request.id, error, onBug)),
   )
   return undefined
+}
+
+/** Fires when whoever asked is gone. */
+function goneSignal(socket: Socket): AbortSignal {
+  const gone = new AbortController()
+  if (socket.destroyed) gone.abort()
+  socket.once('close', () => gone.abort())
+  return gone.signal
 }
 
 /** The request in a line, or what is wrong with it. */
@@ -165,7 +173,7 @@ function readRequest(line: string): Request | string {
   return {...request, arguments: request.arguments ?? {}} as Request
 }
 
-async function perform(service: DomainService, request: Request): Promise<unknown> {
+async function perform(service: DomainService, request: Request, socket: Socket): Promise<unknown> {
   const given = request.arguments as Record<string, unknown>
   switch (request.op) {
     case 'status':
@@ -186,6 +194,8 @@ async function perform(service: DomainService, request: Request): Promise<unknow
       return service.dmesg(given.clear === true)
     case 'debug':
       return service.debug(String(given.keys))
+    case 'save':
+      return service.save(request.arguments as Operations['save']['arguments'], goneSignal(socket))
     case 'wait':
       return service.wait(given.until === 'death' ? 'death' : 'shutdown')
     default:

@@ -27,7 +27,7 @@ export async function bootGuest(
   {domid, name}: GuestIdentity,
   threads: GuestThreads,
   isWanted: () => boolean,
-): Promise<{guest: Guest; enter: () => void; kernel: string} | undefined> {
+): Promise<{guest: Guest; enter: () => void; origin: string} | undefined> {
   const machine = emptyMachine(config)
   const {memory, layout} = machine
   createMachine(memory, layout, {domid, uuid: config.uuid, wallOffsetMs: wallOffsetMs(config)})
@@ -58,7 +58,7 @@ export async function bootGuest(
   })
   const guest = new Guest(machine, threads, {server, connection: server.introduce(domid as DomId)}, built)
   const {rip, rsp, rsi, level4} = built
-  return {guest, enter: () => threads.enter({rip, rsp, rsi, level4}), kernel: inputs.kernel.name}
+  return {guest, enter: () => threads.enter({rip, rsp, rsi, level4}), origin: `kernel ${inputs.kernel.name}`}
 }
 
 /** What the guest's wall clock shows more than UTC: local time, rtc_timeoffset. */

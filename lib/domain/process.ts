@@ -19,6 +19,8 @@ import {
   type DomainEnd,
   type DomainService,
   type DomainStatus,
+  type SaveRequest,
+  type SendReport,
   type ShutdownReason,
   type ShutdownRequest,
   shutdownReasons,
@@ -26,9 +28,12 @@ import {
 import {serveControl} from '../control/socket.js'
 import {requestShutdown, sendSysrq} from '../xenstore/control.js'
 import {renameInTree} from '../xenstore/domain-tree.js'
-import {bootGuest} from './boot-guest.js'
+import {bootGuest, type GuestIdentity} from './boot-guest.js'
+import {Departure} from './departure.js'
 import {collectGarbage} from './garbage.js'
 import type {Guest} from './guest.js'
+import {restoreGuest} from './restore-guest.js'
+import {openSource} from './stream/source.js'
 import {GuestThreads} from './threads.js'
 import type {WorkerMessage} from './vcpu-worker.js'
 
@@ -54,6 +59,15 @@ export class DomainProcess implements DomainService {
   private messages = ''
   private typed: Uint8Array = new Uint8Array(0)
   private control: {close: () => Promise<void>} | undefined
+
+  private readonly departure = new Departure({
+    guest: () => (this.reason === undefined && !this.dying ? this.guest : undefined),
+    domid: () => this.domid,
+    resume: () => {
+      if (!this.paused) this.guest?.unpause()
+    },
+    log: line => this.log(line),
+  })
 
   /** `threads` serve the first guest. */
   constructor(
@@ -112,12 +126,17 @@ export class DomainProcess implements DomainService {
         else void this.shutDown(shutdownReasons.indexOf('crash'), 'unknown')
       },
     })
-    const booted = await bootGuest(config, {domid: this.domid, name: this.name}, threads, () => {
+    const identity = {domid: this.domid, name: this.name}
+    const isWanted = () => {
       if (early !== undefined) throw early
       return !this.dying
-    })
-    if (booted === undefined) return undefined
-    const {guest, enter, kernel} = booted
+    }
+    const {restore} = this.launch.record
+    const made = restore
+      ? await this.restore(identity, threads, restore)
+      : await bootGuest(config, identity, threads, isWanted)
+    if (made === undefined || !isWanted()) return undefined
+    const {guest, enter, origin} = made
     guest.console.attach(
       {
         write: bytes => {
@@ -132,8 +151,19 @@ export class DomainProcess implements DomainService {
     )
     if (this.paused) guest.pause()
     enter()
-    this.say(`Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, kernel ${kernel}`)
+    this.say(`Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, ${origin}`)
     return guest
+  }
+
+  /** The first guest of a restored domain; when it reboots, it boots. */
+  private async restore(identity: GuestIdentity, threads: GuestThreads, {fd, offset}: {fd: number; offset: number}) {
+    delete this.launch.record.restore
+    const source = openSource(fd, offset)
+    try {
+      return {...(await restoreGuest(this.config, identity, threads, source)), origin: 'restored'}
+    } finally {
+      source.close()
+    }
   }
 
   /** A message of the vCPU thread. */
@@ -327,6 +357,16 @@ export class DomainProcess implements DomainService {
 
   sysrq(letter: string): void {
     if (this.guest) sendSysrq(this.guest.dom0, this.domid as DomId, letter)
+  }
+
+  async save(request: SaveRequest, signal: AbortSignal): Promise<SendReport> {
+    const report = await this.departure.save(request, signal)
+    if (request.after === 'end') this.destroy()
+    else {
+      this.paused ||= request.after === 'pause'
+      if (!this.paused) this.guest?.unpause()
+    }
+    return report
   }
 
   dmesg(clear: boolean): string {

@@ -23,8 +23,7 @@ export function createMachine(
 ): void {
   const record = new MachineRecord(memory)
   record.setU32('domid', domid)
-  for (const [index, byte] of (uuid.replaceAll('-', '').match(/../g) ?? []).entries())
-    memory.bytes[field.uuid + index] = Number.parseInt(byte, 16)
+  record.uuid = uuid
   record.setU32('grantFrameCount', 1)
   record.setF64('wallOffsetMs', wallOffsetMs)
   const {uint32} = memory

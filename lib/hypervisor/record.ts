@@ -84,6 +84,17 @@ export class MachineRecord {
     this.floats = new Float64Array(memory.wasm.buffer, 0, recordBytes / 8)
   }
 
+  /** The domain's uuid, in the form 8-4-4-4-12. */
+  get uuid(): string {
+    const bytes = this.memory.bytes.subarray(field.uuid, field.uuid + 16)
+    const hex = Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('')
+    return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
+  }
+  set uuid(uuid: string) {
+    for (const [index, byte] of (uuid.replaceAll('-', '').match(/../g) ?? []).entries())
+      this.memory.bytes[field.uuid + index] = Number.parseInt(byte, 16)
+  }
+
   u32(name: FieldName): number {
     return this.memory.uint32[field[name] >> 2]
   }

@@ -21,10 +21,13 @@ import {isAlive, signalProcess} from '../control/process-identity.js'
 import type {DomainStatus, OperationName, Operations} from '../control/protocol.js'
 import {ControlClient, DomainGoneError} from '../control/socket.js'
 import {domainRuntime} from './runtime.js'
+import type {SavedDomain} from './saved-domain.js'
 import {VerbatimError} from './verbatim-error.js'
 
 const statusPatienceMs = 2000
 const destroyPatienceMs = 3000
+/** Where a domain process finds the stream it is restored from. */
+const streamFd = 4
 
 /** The host directory that an environment means. */
 export function hostDirectoryPath(environment: NodeJS.ProcessEnv): string {
@@ -128,20 +131,21 @@ export class Host {
   }
 
   /**
-   * Starts a domain and resolves when it exists; it runs at once unless `paused`. On any failure nothing of it is left.
+   * Starts a domain, or one that was saved, and resolves when it exists; it runs at once unless `paused`. On any failure nothing of it is left.
    * Errors: OperatorError, also with what the domain process answered.
    */
-  async start(config: DomainConfig, paused: boolean): Promise<DomainRecord> {
+  async start(config: DomainConfig, paused: boolean, saved?: SavedDomain): Promise<DomainRecord> {
     const {totalKb, domain0Kb} = this.memory()
     const record = await this.directory.reserve({
       name: config.name,
       uuid: config.uuid,
       maxMemoryKb: config.maxMemoryKb,
       vcpus: config.vcpus,
+      ...(config.domid === undefined ? {} : {domid: config.domid}),
       hostMemoryKb: totalKb - domain0Kb,
     })
     try {
-      await this.launch({
+      const launched: LaunchRecord = {
         version: 1,
         hostDirectory: this.directory.path,
         key: record.key,
@@ -150,7 +154,9 @@ export class Host {
         paused,
         socketPath: this.directory.socketPath(record.key),
         consoleLogPath: this.directory.consoleLogPath(config.name),
-      })
+        ...(saved === undefined ? {} : {restore: {fd: streamFd, offset: saved.head.bytes}}),
+      }
+      await this.launch(launched, saved?.fd)
       return this.directory.find({key: record.key}) ?? record
     } catch (error) {
       this.directory.release(record.key)
@@ -214,7 +220,7 @@ export class Host {
     return number > 0 ? number : undefined
   }
 
-  private launch(record: LaunchRecord): Promise<void> {
+  private launch(record: LaunchRecord, stream: number | undefined): Promise<void> {
     if (!existsSync(this.domainProgram)) {
       throw new OperatorError(`the program of domain processes is missing: "${this.domainProgram}"`, {
         hint: 'build the project: npm run build',
@@ -233,7 +239,7 @@ export class Host {
       argv0: domainTitle(record.domid, name),
       cwd: '/',
       detached: true,
-      stdio: ['ignore', log, log, 'ipc'],
+      stdio: ['ignore', log, log, 'ipc', ...(stream === undefined ? [] : [stream])],
     })
     closeSync(log)
     return new Promise((resolve, reject) => {

@@ -42,6 +42,7 @@ function recordingService(calls: unknown[] = []): DomainService & {consoles: Dup
       throw new TypeError('ours')
     },
     wait: until => (until === 'death' ? new Promise(() => {}) : Promise.resolve({domid: 3, reason: 'poweroff'})),
+    save: async () => ({rounds: [], bytes: 0, totalMs: 0, parkedMs: 0}),
     attachConsole: stream => void consoles.push(stream),
   }
 }

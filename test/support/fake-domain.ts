@@ -143,6 +143,7 @@ const service: DomainService = {
     reason !== undefined && until === 'shutdown'
       ? Promise.resolve({domid, reason})
       : new Promise(resolve => waiters.push({until, resolve})),
+  save: async () => ({rounds: [], bytes: 0, totalMs: 0, parkedMs: 0}),
   attachConsole: stream => hub.attach(stream),
 }
 

@@ -18,6 +18,8 @@ const modules: Record<string, () => Promise<{default: Command}>> = {
   pause: () => import('./pause.js'),
   reboot: () => import('./reboot.js'),
   rename: () => import('./rename.js'),
+  restore: () => import('./restore.js'),
+  save: () => import('./save.js'),
   shutdown: () => import('./shutdown.js'),
   sysrq: () => import('./sysrq.js'),
   unpause: () => import('./unpause.js'),

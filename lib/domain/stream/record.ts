@@ -29,7 +29,7 @@ export const checkedHeadBytes = 16
 export const recordAlign = 8
 export const pageBytes = 4096
 /** Pages in one record, at most. */
-export const mostPages = 1024
+export const mostPages = 256
 /** Longest payload a reader accepts. */
 export const mostPayload = 16 << 20
 

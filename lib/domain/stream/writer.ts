@@ -2,33 +2,30 @@
  * Writes a domain's stream, record by record. Pages are copied to a buffer of our own first: the guest may go on writing to them, and a checksum must
  * be of what is sent. While one buffer is on its way the next is filled.
  */
-import {constants, type ZlibOptions} from 'node:zlib'
+
 import * as zlib from 'node:zlib'
 import type {Machine} from '../guest.js'
 import {crc32} from './checksum.js'
-import {
-  checkedHeadBytes,
-  Compression,
-  mostPages,
-  pageBytes,
-  RecordHead,
-  RecordType,
-  recordAlign,
-} from './record.js'
+import {Compression, checkedHeadBytes, mostPages, pageBytes, RecordHead, RecordType, recordAlign} from './record.js'
 
 /** Where a stream goes. The bytes are the sink's until the promise resolves. */
 export interface StreamSink {
   write(bytes: Uint8Array): Promise<void>
 }
 
-type ZstdCompress = (bytes: Uint8Array, options?: ZlibOptions) => Uint8Array
+type ZstdCompress = (bytes: Uint8Array, options: {params: Record<number, number>}) => Uint8Array
 const zstdCompress = (zlib as {zstdCompressSync?: ZstdCompress}).zstdCompressSync
+/** ZSTD_c_compressionLevel: 1, the fastest of the usual ones. */
+const fast = {params: {[(zlib.constants as Record<string, number>).ZSTD_c_compressionLevel]: 1}}
 
 /** True where this Node.js can write compressed pages (22.15 and later). */
 export const canCompress = zstdCompress !== undefined
 
 /** Room for the head of a pages record: its runs can be as many as its pages. */
-const headRoom = Math.ceil((RecordHead.size + 8 + mostPages * 8) / pageBytes + 1) * pageBytes
+const headRoom = RecordHead.size + 8 + mostPages * 8 + pageBytes
+/** What packing can add to what does not pack. */
+const packRoom = 64 << 10
+const bufferBytes = headRoom + mostPages * pageBytes + packRoom
 
 /** See the file's head. */
 export class StreamWriter {
@@ -37,14 +34,14 @@ export class StreamWriter {
   /** Pages written, counting each as often as it was. */
   pages = 0
   private number = 0
-  private buffers = [Buffer.alloc(headRoom + mostPages * pageBytes), Buffer.alloc(headRoom + mostPages * pageBytes)]
+  private buffers = [Buffer.alloc(bufferBytes), Buffer.alloc(bufferBytes)]
   private inFlight: Promise<void> = Promise.resolve()
 
   /** `offset`: bytes that have gone to the sink already. */
   constructor(
     private readonly sink: StreamSink,
     offset: number,
-    private readonly compress = false,
+    private readonly compress: boolean,
   ) {
     this.offset = offset
   }
@@ -84,12 +81,10 @@ export class StreamWriter {
         index += count
       }
       let end = dataAt + batch.length * pageBytes
-      if (this.compress && zstdCompress !== undefined) {
-        const packed = zstdCompress(buffer.subarray(dataAt, end), {
-          params: {[(constants as Record<string, number>).ZSTD_c_compressionLevel]: 1},
-        })
+      if (this.compress) {
+        const packed = zstdCompress!(buffer.subarray(dataAt, end), fast)
         end = dataAt + packed.length
-        if (end + recordAlign <= buffer.length) buffer.set(packed, dataAt)
+        buffer.set(packed, dataAt)
       }
       const padded = RecordHead.size + roundUp(end - RecordHead.size, recordAlign)
       buffer.fill(0, end, padded)

@@ -1,0 +1,77 @@
+/**
+ * A guest that goes on where another process left it: memory and state come from a stream instead of a builder.
+ */
+import type {DomId, Mfn} from '../base/brand.js'
+import {OperatorError} from '../base/errors.js'
+import type {DomainConfig} from '../control/domain-config.js'
+import {createMachine} from '../hypervisor/create.js'
+import {MachineRecord} from '../hypervisor/record.js'
+import {requestShutdown} from '../xenstore/control.js'
+import {renameInTree} from '../xenstore/domain-tree.js'
+import {moveDomain} from '../xenstore/move-domain.js'
+import {XenstoreServer} from '../xenstore/server.js'
+import type {GuestIdentity} from './boot-guest.js'
+import {emptyMachine, Guest, type GuestStore, type Machine} from './guest.js'
+import {hostMemory} from './host-memory.js'
+import {checkStart, putState} from './stream/machine-state.js'
+import {readStream} from './stream/reader.js'
+import type {StreamState} from './stream/record.js'
+import type {StreamSource} from './stream/source.js'
+import type {GuestThreads} from './threads.js'
+
+/**
+ * Reads a guest; `enter` lets it run. It may have another domid, name and uuid than it had. Errors: OperatorError for what is wrong with the stream.
+ */
+export async function restoreGuest(
+  config: DomainConfig,
+  identity: GuestIdentity,
+  threads: GuestThreads,
+  source: StreamSource,
+): Promise<{guest: Guest; enter: () => void}> {
+  const machine = emptyMachine(config)
+  const {memory, layout} = machine
+  const contents = await readStream(source, start => {
+    checkStart(start, machine)
+    createMachine(memory, layout, {domid: identity.domid, uuid: config.uuid, wallOffsetMs: 0})
+    threads.machine(memory.wasm, layout)
+    return {machine, host: hostMemory(memory.wasm)}
+  })
+  putState(machine, contents)
+  const {state} = contents
+  const record = new MachineRecord(memory)
+  const formerUuid = record.uuid
+  record.setU32('domid', identity.domid)
+  record.uuid = config.uuid
+  const store = restoreStore(state, formerUuid, config, identity)
+  const pages = {store: sharedPage(machine, state.storePage), console: sharedPage(machine, state.consolePage)}
+  const guest = new Guest(machine, threads, store, pages)
+  const {domid, name} = identity
+  renameInTree(guest.dom0, domid as DomId, name)
+  // Linux shows its wall clock's step only when it wakes from a suspend: it is asked for one, which the hypervisor cancels (hypercall/sched.ts).
+  const stepsAtSuspend = guest.dom0.read(`/local/domain/${domid}/control/feature-suspend`) === '1'
+  if (stepsAtSuspend) requestShutdown(guest.dom0, domid as DomId, 'suspend')
+  return {guest, enter: () => threads.enter({resumeAtNs: state.timeNs, stepsAtSuspend})}
+}
+
+function sharedPage({layout}: Machine, frame: number): Mfn {
+  if (Number.isInteger(frame) && frame >= 0 && frame < layout.ramPages) return frame as Mfn
+  throw new OperatorError(`the saved domain cannot be: its rings lie in frame ${frame}`, {exitCode: 3})
+}
+
+/** Xenstore as it was, for the domain as it is now. */
+function restoreStore(
+  state: StreamState,
+  formerUuid: string,
+  {uuid}: DomainConfig,
+  {domid}: GuestIdentity,
+): GuestStore {
+  try {
+    const moved = moveDomain(state.xenstore, {domid: state.domid, uuid: formerUuid}, {domid, uuid})
+    const server = XenstoreServer.restore(moved)
+    const connection = server.connectionOf(domid as DomId)
+    if (connection !== undefined) return {server, connection}
+  } catch {
+    // Whatever is not as XenstoreState says ends up here.
+  }
+  throw new OperatorError('the saved domain cannot be: its xenstore is broken', {exitCode: 3})
+}

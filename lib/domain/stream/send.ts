@@ -1,0 +1,207 @@
+/**
+ * Sends a guest as a stream, at once or while it runs on (pre-copy):
+ *
+ *   live    all pages that are not zero ─► again those written to meanwhile ─► … ─► few are left, or it does not get better
+ *   stop    the vCPU is parked ─► the rest ─► blocks, values, end; the guest stays parked for the caller to decide
+ *
+ * A guest that writes faster than the stream moves is slowed down: it sleeps a growing part of each slice of time, until the rounds get shorter.
+ */
+import type {SendReport, SendRound} from '../../control/protocol.js'
+import type {Guest, Machine} from '../guest.js'
+import {describeMachine, takeBlocks, takeValues} from './machine-state.js'
+import {blockVersion, pageBytes, RecordType, type StreamState} from './record.js'
+import type {StreamWriter} from './writer.js'
+
+/** With so few dirty pages left, another live round gains nothing. */
+const fewPages = 64
+/** What the last round may take, by the rate of the rounds before. */
+const stopMs = 30
+const mostRounds = 30
+/** A round that leaves more than this part of what the one before left does not converge. */
+const converging = 0.7
+const chunkFrames = 4096
+const slowestSleep = 0.95
+const sliceMs = 20
+
+/** Who looks on. */
+export interface SendOptions {
+  /** Copy while the guest runs. */
+  readonly live: boolean
+  /** Called during and after each round. */
+  readonly onProgress?: (round: number, pages: number) => void
+}
+
+/** Sends the guest; afterwards it is parked. Errors: the sink's; OperatorError when the guest has shut down. */
+export async function sendGuest(
+  guest: Guest,
+  domid: number,
+  writer: StreamWriter,
+  options: SendOptions,
+): Promise<SendReport> {
+  const rounds: SendRound[] = []
+  const onPages = (pages: number) => options.onProgress?.(rounds.length, pages)
+  const round = async (work: () => Promise<void>): Promise<SendRound> => {
+    const [pages, bytes, sinceMs] = [writer.pages, writer.offset, performance.now()]
+    await work()
+    await writer.flush()
+    const done = {pages: writer.pages - pages, bytes: writer.offset - bytes, ms: performance.now() - sinceMs}
+    rounds.push(done)
+    return done
+  }
+  await writer.json(RecordType.start, describeMachine(guest.machine))
+  const sinceMs = performance.now()
+  let parkedAtMs: number
+  if (options.live) {
+    const dirty = await preCopy(guest, writer, round, onPages)
+    parkedAtMs = performance.now()
+    await guest.park()
+    await round(() => sendRest(guest, writer, dirty, onPages))
+  } else {
+    parkedAtMs = performance.now()
+    await guest.park()
+    await round(() => sendAll(guest, writer, onPages))
+  }
+  await sendState(guest, domid, writer)
+  await writer.flush()
+  const nowMs = performance.now()
+  return {rounds, bytes: writer.offset, totalMs: nowMs - sinceMs, parkedMs: nowMs - parkedAtMs}
+}
+
+/** The live rounds; resolves to the frames that are left. */
+async function preCopy(
+  guest: Guest,
+  writer: StreamWriter,
+  round: (work: () => Promise<void>) => Promise<SendRound>,
+  onPages: (pages: number) => void,
+): Promise<number[]> {
+  const throttle = new Throttle(guest)
+  try {
+    // What was marked so far does not matter: everything is sent.
+    await guest.harvest()
+    let last = await round(() => sendAll(guest, writer, onPages))
+    let dirty = await guest.harvest()
+    for (let rounds = 1; rounds < mostRounds; rounds++) {
+      const pagesPerMs = last.pages / Math.max(last.ms, 1)
+      if (dirty.length <= Math.max(fewPages, pagesPerMs * stopMs)) break
+      const sending = dirty
+      last = await round(() => sendDirty(guest, writer, sending, onPages))
+      dirty = await guest.harvest()
+      if (dirty.length > sending.length * converging) throttle.slower()
+    }
+    return dirty
+  } finally {
+    throttle.end()
+  }
+}
+
+/** Every page that is not zero. */
+async function sendAll({machine}: Guest, writer: StreamWriter, onPages: (pages: number) => void): Promise<void> {
+  const {frames} = machine.layout
+  for (let first = 0; first < frames; first += chunkFrames) {
+    const chunk = Array.from({length: Math.min(chunkFrames, frames - first)}, (_, index) => first + index)
+    await writer.frames(machine, chunk.filter(isFilled(machine)), onPages)
+  }
+}
+
+/** Frames that the other side may have in another state. */
+async function sendDirty(
+  {machine}: Guest,
+  writer: StreamWriter,
+  frames: readonly number[],
+  onPages: (pages: number) => void,
+): Promise<void> {
+  const filled = isFilled(machine)
+  const isZero = new Set(frames.filter(frame => !filled(frame)))
+  await writer.frames(
+    machine,
+    frames.filter(frame => !isZero.has(frame)),
+    onPages,
+  )
+  // A page that has been filled since is in the next harvest.
+  await writer.zeros(frames.filter(frame => isZero.has(frame)))
+}
+
+/** The last dirty frames of a parked guest, and those that nobody marks. */
+async function sendRest(
+  guest: Guest,
+  writer: StreamWriter,
+  dirty: readonly number[],
+  onPages: (pages: number) => void,
+): Promise<void> {
+  const {layout} = guest.machine
+  const unmarked = [
+    layout.sharedInfo,
+    Math.floor((guest.record.u32('vcpuInfo') - layout.ramBase) / pageBytes),
+    guest.pages.store,
+    guest.pages.console,
+    ...Array.from({length: guest.record.u32('grantFrameCount')}, (_, index) => layout.grantFrames + index),
+  ]
+  const last = await guest.harvest()
+  await guest.park()
+  const frames = [...new Set([...dirty, ...last, ...unmarked])].sort((a, b) => a - b)
+  await sendDirty(guest, writer, frames, onPages)
+}
+
+/** What is not pages, and the end. */
+async function sendState(guest: Guest, domid: number, writer: StreamWriter): Promise<void> {
+  const {machine, pages, store} = guest
+  for (const {id, bytes} of takeBlocks(machine)) {
+    const block = Buffer.alloc(8 + bytes.length)
+    block.writeUInt32LE(id, 0)
+    block.writeUInt32LE(blockVersion, 4)
+    block.set(bytes, 8)
+    await writer.record(RecordType.block, block)
+  }
+  const state: StreamState = {
+    domid,
+    storePage: pages.store,
+    consolePage: pages.console,
+    ...takeValues(machine),
+    xenstore: store.server.save(),
+  }
+  await writer.json(RecordType.state, state)
+  await writer.record(RecordType.end, new Uint8Array(0))
+}
+
+const zeroPage = Buffer.alloc(pageBytes)
+
+/** Tells whether a frame holds anything. */
+function isFilled({memory, layout}: Machine): (frame: number) => boolean {
+  const all = Buffer.from(memory.wasm.buffer)
+  return frame => {
+    const at = layout.ramBase + frame * pageBytes
+    return all.compare(zeroPage, 0, pageBytes, at, at + pageBytes) !== 0
+  }
+}
+
+/** Lets a guest sleep a part of each slice of time. */
+class Throttle {
+  private part = 0
+  private timer: NodeJS.Timeout | undefined
+
+  constructor(private readonly guest: Guest) {}
+
+  /** Takes half of the time that is left to the guest. */
+  slower(): void {
+    this.part = Math.min(slowestSleep, this.part + (1 - this.part) / 2)
+    if (this.timer === undefined) this.sleep()
+  }
+
+  /** The guest has all the time again. */
+  end(): void {
+    if (this.timer === undefined) return
+    clearTimeout(this.timer)
+    this.timer = undefined
+    this.guest.unpause()
+  }
+
+  private sleep(): void {
+    this.guest.pause()
+    this.timer = setTimeout(() => this.wake(), sliceMs * this.part)
+  }
+
+  private wake(): void {
+    this.guest.unpause()
+    this.timer = setTimeout(() => this.sleep(), sliceMs * (1 - this.part))
+  }
+}

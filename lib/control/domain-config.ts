@@ -94,3 +94,32 @@ export interface DomainConfig {
 export function isDomainName(name: string): boolean {
   return /^[A-Za-z0-9_.:+@=-][A-Za-z0-9_.:+@=%~-]{0,127}$/.test(name) && name !== 'Domain-0'
 }
+
+/** True for a value, come from elsewhere, that has what every configuration has, in the form it has there. */
+export function isDomainConfig(value: unknown): value is DomainConfig {
+  if (typeof value !== 'object' || value === null) return false
+  const config = value as Partial<Record<keyof DomainConfig, unknown>>
+  const isCount = (key: keyof DomainConfig, most: number) =>
+    Number.isInteger(config[key]) && (config[key] as number) > 0 && (config[key] as number) <= most
+  const isOptionalText = (key: keyof DomainConfig) => config[key] === undefined || typeof config[key] === 'string'
+  return (
+    config.type === 'pv' &&
+    typeof config.name === 'string' &&
+    isDomainName(config.name) &&
+    typeof config.uuid === 'string' &&
+    /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(config.uuid) &&
+    isCount('memoryKb', 2 ** 40) &&
+    isCount('maxMemoryKb', 2 ** 40) &&
+    isCount('vcpus', 4096) &&
+    isCount('maxVcpus', 4096) &&
+    typeof config.cmdline === 'string' &&
+    (['image', 'kernel', 'ramdisk'] as const).every(isOptionalText) &&
+    (['onPoweroff', 'onReboot', 'onWatchdog', 'onCrash', 'onSoftReset'] as const).every(key =>
+      domainActions.includes(config[key] as DomainAction),
+    ) &&
+    Array.isArray(config.disks) &&
+    Array.isArray(config.nics) &&
+    typeof config.localtime === 'boolean' &&
+    Number.isFinite(config.rtcTimeoffsetSeconds)
+  )
+}

@@ -11,7 +11,7 @@
  * Source: tools/xl/xl.h (struct save_file_header), xl_saverestore.c.
  */
 import {OperatorError} from '../base/errors.js'
-import type {DomainConfig} from './domain-config.js'
+import {type DomainConfig, isDomainConfig} from './domain-config.js'
 
 /** What every save file starts with. */
 export const saveFileMagic = Buffer.from('Xen saved domain, xl format\n \0 \r', 'latin1')
@@ -67,12 +67,18 @@ export async function readSaveHead(read: (bytes: number) => Promise<Buffer>): Pr
   if (jsonBytes + 4 > length || jsonBytes < 1) {
     throw new OperatorError('Config file not specified and none in save file')
   }
+  const config = parseConfig(rest.toString('utf8', 4, 4 + jsonBytes - 1))
+  return {config, info: describeFlags(mandatory, optional, length), bytes: fixedBytes + length}
+}
+
+function parseConfig(text: string): DomainConfig {
   try {
-    const config = JSON.parse(rest.toString('utf8', 4, 4 + jsonBytes - 1)) as DomainConfig
-    return {config, info: describeFlags(mandatory, optional, length), bytes: fixedBytes + length}
+    const config: unknown = JSON.parse(text)
+    if (isDomainConfig(config)) return config
   } catch {
-    throw new OperatorError(`Savefile has a configuration that cannot be read, at offset ${fixedBytes + 4}`)
+    // Told below.
   }
+  throw new OperatorError(`Savefile has a configuration that cannot be read, at offset ${fixedBytes + 4}`)
 }
 
 /** Where a save file is written until it is whole, by the process `pid` of its domain. */

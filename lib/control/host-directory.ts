@@ -27,7 +27,7 @@ export interface DomainRecord {
   domid: number
   name: string
   uuid: string
-  /** The most this domain may hold; it counts against the host's memory. */
+  /** The most this domain may hold as things are; it counts against the host's memory. */
   maxMemoryKb: number
   vcpus: number
   /** Milliseconds since 1970 at which this domid was given. */
@@ -45,8 +45,8 @@ export interface Reservation {
   vcpus: number
   /** The domid it would like; another one if that is taken. */
   domid?: number
-  /** All that domains of this host may hold together. */
-  hostMemoryKb: number
+  /** All that domains of this host may hold together; absent when the host may promise more than it has. */
+  hostMemoryKb?: number
 }
 
 const lastDomid = 0x7fef // DOMID_FIRST_RESERVED - 1
@@ -118,7 +118,7 @@ export class HostDirectory {
     return this.changing(() => {
       const living = this.sweep()
       refuseTaken(living, wanted.name)
-      refuseTooBig(living, wanted)
+      refuseTooBig(living, wanted, wanted.hostMemoryKb)
       const record: DomainRecord = {
         key: randomBytes(6).toString('hex'),
         domid: isFree(living, wanted.domid) ? wanted.domid : this.takeDomid(living),
@@ -143,6 +143,18 @@ export class HostDirectory {
   /** Gives the domain the next domid: a reboot makes a new domain. */
   renew(key: string): Promise<DomainRecord> {
     return this.update(key, (record, living) => ({...record, domid: this.takeDomid(living), createdMs: Date.now()}))
+  }
+
+  /**
+   * Counts that much memory for the domain from now on. Errors: OperatorError when it is more than before and, with the other domains, more
+   * than `hostMemoryKb`.
+   */
+  resize(key: string, maxMemoryKb: number, hostMemoryKb?: number): Promise<DomainRecord> {
+    return this.update(key, (record, living) => {
+      const others = living.filter(other => other.key !== key)
+      if (maxMemoryKb > record.maxMemoryKb) refuseTooBig(others, {name: record.name, maxMemoryKb}, hostMemoryKb)
+      return {...record, maxMemoryKb}
+    })
   }
 
   /** Gives the domain another name. Errors: OperatorError when it is taken. */
@@ -318,13 +330,16 @@ function refuseTaken(living: DomainRecord[], name: string): void {
   })
 }
 
-function refuseTooBig(living: DomainRecord[], wanted: Reservation): void {
-  const usedKb = living.reduce((sum, record) => sum + record.maxMemoryKb, 0)
-  const freeKb = wanted.hostMemoryKb - usedKb
-  if (wanted.maxMemoryKb <= freeKb) return
+function refuseTooBig(
+  others: DomainRecord[],
+  {name, maxMemoryKb}: Pick<DomainRecord, 'name' | 'maxMemoryKb'>,
+  hostMemoryKb = Number.POSITIVE_INFINITY,
+): void {
+  const freeKb = hostMemoryKb - others.reduce((sum, record) => sum + record.maxMemoryKb, 0)
+  if (maxMemoryKb <= freeKb) return
   const mib = (kb: number): number => Math.floor(kb / 1024)
   throw new OperatorError('failed to free memory for the domain', {
-    hint: `"${wanted.name}" wants ${mib(wanted.maxMemoryKb)} MiB; the host has ${mib(freeKb)} MiB free of ${mib(wanted.hostMemoryKb)} MiB`,
+    hint: `"${name}" wants ${mib(maxMemoryKb)} MiB; the host has ${mib(Math.max(freeKb, 0))} MiB free of ${mib(hostMemoryKb)} MiB`,
     exitCode: 3,
   })
 }

@@ -91,6 +91,14 @@ export interface SendReport {
 /** What can be asked of a guest over `control/shutdown`. */
 export type ShutdownRequest = 'poweroff' | 'reboot' | 'halt' | 'suspend'
 
+/** What a domain's memory is to be. `target`: what its guest aims at, and the most it may take; `maximum`: the most a target may become. */
+export interface MemoryRequest {
+  limit: 'target' | 'maximum'
+  kb: number
+  /** What all domains of the host may have together; absent when the host may promise more than it has. */
+  hostMemoryKb?: number
+}
+
 /**
  * What a domain process offers. A method that cannot do what it was asked throws an OperatorError, which reaches the person who
  * asked with its message, hint and exit status; any other exception is logged there and reported as a bug of ours.
@@ -105,6 +113,11 @@ export interface DomainService {
   destroy(): void | Promise<void>
   /** Takes another name; the caller has not reserved it. Errors: OperatorError when it is taken. */
   rename(name: string): void | Promise<void>
+  /**
+   * Sets target or maximum of the domain's memory; resolves when the guest is told and the host counts it, not when the guest has followed.
+   * Errors: OperatorError when target, maximum and host do not allow it.
+   */
+  setMemory(request: MemoryRequest): void | Promise<void>
   sysrq(letter: string): void | Promise<void>
   /** The hypervisor's message ring as text; empties it if `clear`. */
   dmesg(clear: boolean): string | Promise<string>
@@ -132,6 +145,7 @@ export interface Operations {
   shutdown: {arguments: {request: ShutdownRequest}; result: null}
   destroy: {arguments: Record<string, never>; result: null}
   rename: {arguments: {name: string}; result: null}
+  setMemory: {arguments: MemoryRequest; result: null}
   sysrq: {arguments: {letter: string}; result: null}
   dmesg: {arguments: {clear: boolean}; result: string}
   debug: {arguments: {keys: string}; result: string}

@@ -14,6 +14,7 @@ import {basename, dirname} from 'node:path'
 import {OperatorError} from '../base/errors.js'
 import {
   type DomainService,
+  type MemoryRequest,
   maximumLineBytes,
   type OperationName,
   type Operations,
@@ -188,6 +189,8 @@ async function perform(service: DomainService, request: Request, socket: Socket)
       return service.destroy()
     case 'rename':
       return service.rename(String(given.name))
+    case 'setMemory':
+      return service.setMemory(memoryRequest(given))
     case 'sysrq':
       return service.sysrq(String(given.letter))
     case 'dmesg':
@@ -200,6 +203,15 @@ async function perform(service: DomainService, request: Request, socket: Socket)
       return service.wait(given.until === 'death' ? 'death' : 'shutdown')
     default:
       throw new OperatorError(`this domain does not know the request "${request.op}"`, {exitCode: 3})
+  }
+}
+
+function memoryRequest({limit, kb, hostMemoryKb}: Record<string, unknown>): MemoryRequest {
+  if (!Number.isSafeInteger(kb) || Number(kb) < 1) throw new OperatorError('a domain cannot have so much memory')
+  return {
+    limit: limit === 'maximum' ? 'maximum' : 'target',
+    kb: Number(kb),
+    ...(typeof hostMemoryKb === 'number' ? {hostMemoryKb} : {}),
   }
 }
 

@@ -30,7 +30,8 @@ export async function bootGuest(
 ): Promise<{guest: Guest; enter: () => void; origin: string} | undefined> {
   const machine = emptyMachine(config)
   const {memory, layout} = machine
-  createMachine(memory, layout, {domid, uuid: config.uuid, wallOffsetMs: wallOffsetMs(config)})
+  const presentPages = Math.floor(config.memoryKb / 4)
+  createMachine(memory, layout, {domid, uuid: config.uuid, wallOffsetMs: wallOffsetMs(config), presentPages})
   threads.machine(memory.wasm, layout)
   const inputs = await readInputs(config)
   if (!isWanted()) return undefined
@@ -38,7 +39,7 @@ export async function bootGuest(
     memory: {bytes: memory.bytes, addressOf: mfn => layout.ramBase + mfn * 4096},
     ...inputs,
     cmdline: config.cmdline,
-    ramPages: layout.ramPages,
+    ramPages: presentPages,
     sharedInfo: layout.sharedInfo as Mfn,
     storePort: storePort as EventPort,
     consolePort: consolePort as EventPort,
@@ -50,7 +51,7 @@ export async function bootGuest(
     uuid: config.uuid,
     startTimeMs: Date.now(),
     targetKib: config.memoryKb,
-    maximumKib: config.memoryKb,
+    maximumKib: config.maxMemoryKb,
     vcpus: 1,
     maximumVcpus: 1,
     store: {mfn: built.store, port: storePort as EventPort},

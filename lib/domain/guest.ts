@@ -31,12 +31,11 @@ export interface Machine {
 
 /** Empty memory for a domain. Errors: OperatorError when the configuration wants more than there can be. */
 export function emptyMachine(config: DomainConfig): Machine {
-  const layout = layoutFor(config.memoryKb / 4, 1)
+  const layout = layoutFor(Math.floor(config.maxMemoryKb / 4), 1)
   if (layout.totalBytes > 2 ** 32 - 65536) {
-    const mostMib = Math.floor((2 ** 32 - layout.totalBytes + config.memoryKb * 1024) / 2 ** 20)
-    throw new OperatorError(`memory = ${config.memoryKb / 1024} is more than a domain can have here (${mostMib} MiB)`, {
-      exitCode: 3,
-    })
+    const mostMib = Math.floor((2 ** 32 - layout.totalBytes + config.maxMemoryKb * 1024) / 2 ** 20)
+    const asked = `${config.maxMemoryKb > config.memoryKb ? 'maxmem' : 'memory'} = ${config.maxMemoryKb / 1024}`
+    throw new OperatorError(`${asked} is more than a domain can have here (${mostMib} MiB)`, {exitCode: 3})
   }
   const pages = layout.totalBytes / 65536
   return {memory: linearMemory(new WebAssembly.Memory({initial: pages, maximum: pages, shared: true})), layout}

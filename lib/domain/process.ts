@@ -19,6 +19,7 @@ import {
   type DomainEnd,
   type DomainService,
   type DomainStatus,
+  type MemoryRequest,
   type SaveRequest,
   type SendReport,
   type ShutdownReason,
@@ -32,6 +33,7 @@ import {bootGuest, type GuestIdentity} from './boot-guest.js'
 import {Departure} from './departure.js'
 import {collectGarbage} from './garbage.js'
 import type {Guest} from './guest.js'
+import {DomainMemory} from './memory.js'
 import {restoreGuest} from './restore-guest.js'
 import {openSource} from './stream/source.js'
 import {GuestThreads} from './threads.js'
@@ -53,6 +55,11 @@ export class DomainProcess implements DomainService {
   private domid: number
   private name: string
   private guest: Guest | undefined
+  private memory: DomainMemory | undefined
+  /** What the next guest starts with. */
+  private memoryKb: number
+  /** What the host counts. */
+  private countedKb = 0
   private paused: boolean
   private reason: ShutdownReason | undefined
   private dying = false
@@ -79,6 +86,7 @@ export class DomainProcess implements DomainService {
     this.key = record.key
     this.domid = record.domid
     this.name = record.config.name
+    this.memoryKb = record.config.memoryKb
     this.paused = record.paused
     this.consoleLog = new BoundedLog(record.consoleLogPath)
     this.processLog = new BoundedLog(this.host.logPath(this.name))
@@ -86,7 +94,7 @@ export class DomainProcess implements DomainService {
   }
 
   private get config(): DomainConfig {
-    return this.launch.record.config
+    return {...this.launch.record.config, memoryKb: this.memory?.nextKb ?? this.memoryKb}
   }
 
   /** xl died before the domain was ready: nothing may stay behind. */
@@ -100,6 +108,7 @@ export class DomainProcess implements DomainService {
       const adopted = await this.host.adopt(this.key)
       this.key = adopted.key
       this.domid = adopted.domid
+      this.countedKb = adopted.maxMemoryKb
       this.guest = await this.build(this.firstThreads)
       this.control = await serveControl(this.launch.record.socketPath, this, error =>
         this.log(`bug: ${error instanceof Error ? error.stack : error}`),
@@ -149,6 +158,13 @@ export class DomainProcess implements DomainService {
       },
       true,
     )
+    this.memory = new DomainMemory(guest, this.domid as DomId, {
+      countedKb: this.countedKb,
+      account: async (memoryKb, hostMemoryKb) => {
+        await this.host.resize(this.key, memoryKb, hostMemoryKb)
+      },
+      say: line => this.say(line),
+    })
     if (this.paused) guest.pause()
     enter()
     this.say(`Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, ${origin}`)
@@ -171,6 +187,7 @@ export class DomainProcess implements DomainService {
     if (message.kind === 'event') this.guest?.onEvent(message.port)
     else if (message.kind === 'parked') this.guest?.onParked(message.number)
     else if (message.kind === 'harvested') this.guest?.onSettled()
+    else if (message.kind === 'memory') this.memory?.changed()
     else if (message.kind === 'shutdown') void this.shutDown(message.reason, message.registers)
     else if (message.kind === 'console') this.say(new TextDecoder().decode(message.bytes).trimEnd())
     else this.log(message.line)
@@ -240,6 +257,7 @@ export class DomainProcess implements DomainService {
     if (this.dying) return
     this.key = record.key
     this.domid = record.domid
+    this.countedKb = record.maxMemoryKb
     process.title = domainTitle(this.domid, this.name)
     this.reason = undefined
     this.log('Done. Rebooting now')
@@ -253,9 +271,12 @@ export class DomainProcess implements DomainService {
   }
 
   private async stopGuest(): Promise<void> {
-    const {guest} = this
+    const {guest, memory} = this
     if (guest === undefined) return
+    this.memoryKb = memory?.nextKb ?? this.memoryKb
     this.guest = undefined
+    this.memory = undefined
+    await memory?.close()
     await guest.stop()
   }
 
@@ -314,9 +335,8 @@ export class DomainProcess implements DomainService {
       ...(this.reason === undefined ? {} : {shutdownReason: this.reason}),
       dying: this.dying,
       cpuTimeNs,
-      // What the balloon gave back is not the guest's any more.
-      currentMemoryKb: config.memoryKb - (record?.u32('absentPages') ?? 0) * 4,
-      maxMemoryKb: config.maxMemoryKb,
+      currentMemoryKb: this.memory?.heldKb ?? config.memoryKb,
+      maxMemoryKb: this.memory?.maximumKb ?? config.maxMemoryKb,
       vcpus: [{id: 0, state: this.paused ? 'paused' : blocked ? 'blocked' : 'running', cpuTimeNs}],
       uptimeMs: Date.now() - (guest?.startedMs ?? Date.now()),
       config: {...config, name: this.name},
@@ -353,6 +373,11 @@ export class DomainProcess implements DomainService {
     this.name = record.name
     process.title = domainTitle(this.domid, this.name)
     if (this.guest) renameInTree(this.guest.dom0, this.domid as DomId, this.name)
+  }
+
+  async setMemory({limit, kb, hostMemoryKb}: MemoryRequest): Promise<void> {
+    if (this.memory === undefined) throw new OperatorError('the domain is being built again', {exitCode: 3})
+    await this.memory.set(limit, kb, hostMemoryKb)
   }
 
   sysrq(letter: string): void {

@@ -49,11 +49,15 @@ export interface ResumeEntry {
 }
 export type GuestEntry = BootEntry | ResumeEntry
 
-/** What the thread says. `parked`: the vCPU's state is complete in memory until the control word changes. */
+/**
+ * What the thread says. `memory`: the domain holds more or fewer frames. `parked`: the vCPU's state is complete in memory until the control word
+ * changes.
+ */
 export type WorkerMessage =
   | {kind: 'event'; port: number}
   | {kind: 'parked'; number: number}
   | {kind: 'harvested'}
+  | {kind: 'memory'}
   | {kind: 'shutdown'; reason: number; registers: string}
   | {kind: 'console'; bytes: Uint8Array}
   | {kind: 'log'; line: string}
@@ -77,6 +81,7 @@ const hypervisor = new Hypervisor(memory, layout, {
   onShutdown: reason => say({kind: 'shutdown', reason, registers: describeRegisters(vcpu)}),
   emergencyConsole: bytes => say({kind: 'console', bytes}),
   giveBack: hostMemory(wasm).giveBack,
+  onMemoryChange: () => say({kind: 'memory'}),
   log: line => say({kind: 'log', line}),
   cpuFeatures,
 })

@@ -5,7 +5,9 @@
 import type {LinearMemory} from '../x86/memory.js'
 import {state} from '../x86/state.js'
 import {EventChannels, PortKind} from './event-channels.js'
+import {FrameType} from './frame-types.js'
 import type {MachineLayout} from './layout.js'
+import {PageTables} from './page-tables.js'
 import {field, MachineRecord} from './record.js'
 import {showWallClock, writeTimeInfo} from './time.js'
 
@@ -15,11 +17,20 @@ export const consolePort = 2
 
 const tableFlags = 0x65 // present, user, accessed, dirty; read-only
 
+/** What a new machine is told of its domain. */
+export interface NewDomain {
+  readonly domid: number
+  readonly uuid: string
+  readonly wallOffsetMs: number
+  /** RAM frames it starts with, from MFN 0 on, and may hold; the others are absent. All if not given. */
+  readonly presentPages?: number
+}
+
 /** Prepares zeroed memory for a domain. */
 export function createMachine(
   memory: LinearMemory,
   layout: MachineLayout,
-  {domid, uuid, wallOffsetMs}: {domid: number; uuid: string; wallOffsetMs: number},
+  {domid, uuid, wallOffsetMs, presentPages = layout.ramPages}: NewDomain,
 ): void {
   const record = new MachineRecord(memory)
   record.setU32('domid', domid)
@@ -30,10 +41,14 @@ export function createMachine(
   const frame = (mfn: number) => layout.ramBase + mfn * 4096
   for (let mfn = 0; mfn < (layout.m2pFrames * 4096) / 8; mfn++) {
     const at = (frame(layout.m2p) + mfn * 8) >>> 2
-    const isRam = mfn < layout.ramPages
+    const isRam = mfn < presentPages
     uint32[at] = isRam ? mfn : 0xffffffff
     uint32[at + 1] = isRam ? 0 : 0xffffffff
   }
+  const {types} = new PageTables(memory, layout, record)
+  for (let mfn = presentPages; mfn < layout.ramPages; mfn++) types.take(mfn, FrameType.absent)
+  record.setU32('absentPages', layout.ramPages - presentPages)
+  record.setU32('mostPages', presentPages)
   const level3 = layout.m2pTables
   uint32[frame(level3) >>> 2] = ((level3 + 1) * 4096) | tableFlags
   for (let table = 0; table * 512 < layout.m2pFrames; table++) {

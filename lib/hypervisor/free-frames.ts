@@ -84,11 +84,20 @@ export class FreeFrames {
     this.given = []
   }
 
-  /** Hands the domain an aligned run of 2^order frames below a limit, with no PFN yet; undefined when there is none. */
-  allocate(order: number, limit: number): number | undefined {
+  /** How many frames the domain may have beyond those it has. */
+  private get allowed(): number {
+    const most = Atomics.load(this.memory.int32, field.mostPages >> 2) >>> 0
+    return most - (this.layout.ramPages - this.count)
+  }
+
+  /**
+   * Hands the domain an aligned run of 2^order frames below a limit, with no PFN yet; undefined when there is none, or when the domain
+   * would have more than it may. `inExchange`: it has just given as many.
+   */
+  allocate(order: number, limit: number, inExchange = false): number | undefined {
     this.settle()
     const frames = 2 ** order
-    if (this.count < frames) return undefined
+    if (this.count < frames || (!inExchange && this.allowed < frames)) return undefined
     const end = Math.min(limit, this.layout.ramPages)
     const hint = order === 0 ? this.memory.uint32[field.freeHint >> 2] : 0
     for (let mfn = hint < end ? hint : 0, left = Math.ceil(end / frames); left > 0; left--) {

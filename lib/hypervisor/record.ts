@@ -58,6 +58,7 @@ export const field = {
   ioBitmapPorts: 0x5808, //  u32  ports it covers
   pciAddress: 0x580c, //     u32  what was written to port 0xcf8
   written: 0x5810, //        u32  atomic: 1 when backends have written to frames (written-frames.ts)
+  mostPages: 0x5814, //      u32  atomic: RAM frames the domain may hold; the main thread sets it, the domain may hold more from before
   writtenSummary: 0x5820, // 32 × u32, atomic
   wallOffsetMs: 0x58a0, //   f64  what the guest's wall clock shows more than UTC
   harvest: 0x58a8, //        u32  atomic: 1 while the main thread waits for a harvest of dirty frames

@@ -6,6 +6,7 @@
  *
  *   memory = 4096      # MiB for Domain-0 and all guests
  *   cpus = 4
+ *   overcommit = 1     # domains may be promised more memory than there is; 0 if absent
  *
  * One eighth of the memory, at most 1 GiB, counts as Domain-0's: what the machine's own programs use.
  */
@@ -18,7 +19,7 @@ import type {DomainConfig} from '../control/domain-config.js'
 import {type DomainRecord, HostDirectory, hostFailure} from '../control/host-directory.js'
 import {domainTitle, type LaunchRecord, type LaunchReply} from '../control/launch.js'
 import {isAlive, signalProcess} from '../control/process-identity.js'
-import type {DomainStatus, OperationName, Operations} from '../control/protocol.js'
+import type {DomainStatus, MemoryRequest, OperationName, Operations} from '../control/protocol.js'
 import {ControlClient, DomainGoneError} from '../control/socket.js'
 import {domainRuntime} from './runtime.js'
 import type {SavedDomain} from './saved-domain.js'
@@ -26,6 +27,7 @@ import {VerbatimError} from './verbatim-error.js'
 
 const statusPatienceMs = 2000
 const destroyPatienceMs = 3000
+const memoryPatienceMs = 10_000
 /** Where a domain process finds the stream it is restored from. */
 const streamFd = 4
 
@@ -135,14 +137,14 @@ export class Host {
    * Errors: OperatorError, also with what the domain process answered.
    */
   async start(config: DomainConfig, paused: boolean, saved?: SavedDomain): Promise<DomainRecord> {
-    const {totalKb, domain0Kb} = this.memory()
     const record = await this.directory.reserve({
       name: config.name,
       uuid: config.uuid,
-      maxMemoryKb: config.maxMemoryKb,
+      // What is between memory and maxmem is not the domain's before somebody raises its target.
+      maxMemoryKb: config.memoryKb,
       vcpus: config.vcpus,
       ...(config.domid === undefined ? {} : {domid: config.domid}),
-      hostMemoryKb: totalKb - domain0Kb,
+      ...this.forGuests(),
     })
     try {
       const launched: LaunchRecord = {
@@ -162,6 +164,18 @@ export class Host {
       this.directory.release(record.key)
       throw error
     }
+  }
+
+  /** Sets target or maximum of a domain's memory. Errors: OperatorError, also DomainGoneError. */
+  async setMemory(record: DomainRecord, limit: MemoryRequest['limit'], kb: number): Promise<void> {
+    await this.ask(record, 'setMemory', {limit, kb, ...this.forGuests()}, memoryPatienceMs)
+  }
+
+  /** What all domains but Domain-0 may have together, if that is limited. */
+  private forGuests(): {hostMemoryKb?: number} {
+    if (this.setting('overcommit') === 1) return {}
+    const {totalKb, domain0Kb} = this.memory()
+    return {hostMemoryKb: totalKb - domain0Kb}
   }
 
   /** Ends a domain at once. A process that does not obey is killed. Resolves when its name is free. */
@@ -207,8 +221,8 @@ export class Host {
     }
   }
 
-  /** A positive number from host.cfg. Only these two keys exist, so a pattern reads them. */
-  private setting(key: 'memory' | 'cpus'): number | undefined {
+  /** A positive number from host.cfg. Only these three keys exist, so a pattern reads them. */
+  private setting(key: 'memory' | 'cpus' | 'overcommit'): number | undefined {
     let text: string
     try {
       text = readFileSync(join(this.directory.path, 'host.cfg'), 'utf8')

@@ -34,3 +34,18 @@ export function sendSysrq(store: Domain0, domid: DomId, key: string): void {
 export function setMemoryTarget(store: Domain0, domid: DomId, targetKib: number): void {
   store.write(`${domainPath(domid)}/memory/target`, `${targetKib}`)
 }
+
+/** How much memory the guest is told to use, in KiB. */
+export function memoryTarget(store: Domain0, domid: DomId): number {
+  return Number(store.read(`${domainPath(domid)}/memory/target`))
+}
+
+/** Sets the most memory that the target may become, in KiB. */
+export function setMemoryMaximum(store: Domain0, domid: DomId, maximumKib: number): void {
+  store.write(`${domainPath(domid)}/memory/static-max`, `${maximumKib}`)
+}
+
+/** The most memory that the target may become, in KiB. */
+export function memoryMaximum(store: Domain0, domid: DomId): number {
+  return Number(store.read(`${domainPath(domid)}/memory/static-max`))
+}

@@ -70,6 +70,39 @@ t.test('memory is finite', async t => {
   t.ok(await host.reserve(wanted('c', {maxMemoryKb: 4 * 1024})))
 })
 
+t.test('a domain grows into what the host has free', async t => {
+  const host = new HostDirectory(t.testdir())
+  const {key} = await host.reserve(wanted('a', {maxMemoryKb: 6 * 1024}))
+  await host.reserve(wanted('b', {maxMemoryKb: 3 * 1024}))
+  await t.rejects(host.resize(key, 8 * 1024, 10 * 1024), {
+    message: 'failed to free memory for the domain',
+    hint: '"a" wants 8 MiB; the host has 7 MiB free of 10 MiB',
+  })
+  t.match(host.find({key}), {maxMemoryKb: 6 * 1024}, 'a refusal changes nothing')
+  t.match(await host.resize(key, 7 * 1024, 10 * 1024), {maxMemoryKb: 7 * 1024})
+  t.match(await host.resize(key, 4 * 1024, 1024), {maxMemoryKb: 4 * 1024}, 'it may always shrink')
+  t.ok(await host.reserve(wanted('c', {maxMemoryKb: 3 * 1024})), 'what it gave is free')
+  t.match(await host.resize(key, 99 * 1024), {maxMemoryKb: 99 * 1024}, 'a host without a limit')
+  await t.rejects(host.reserve(wanted('d')), {
+    message: 'failed to free memory for the domain',
+    hint: '"d" wants 1 MiB; the host has 0 MiB free of 10 MiB',
+  })
+  const overcommitted: Reservation = {...wanted('e'), hostMemoryKb: undefined}
+  t.ok(await host.reserve(overcommitted))
+  host.release(key)
+  await t.rejects(host.resize(key, 1024), {message: 'the domain has been removed from its host'})
+  t.equal(host.find({key}), undefined)
+})
+
+t.test('of several who grow at once, no more than fit', async t => {
+  const path = t.testdir()
+  const records = await Promise.all(['a', 'b', 'c', 'd'].map(name => new HostDirectory(path).reserve(wanted(name))))
+  const results = await Promise.allSettled(
+    records.map(({key}) => new HostDirectory(path).resize(key, 4 * 1024, 10 * 1024)),
+  )
+  t.equal(results.filter(({status}) => status === 'fulfilled').length, 2)
+})
+
 t.test('a dead owner leaves nothing', async t => {
   const host = new HostDirectory(t.testdir())
   const dead = await host.reserve(wanted('web1'))

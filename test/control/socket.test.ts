@@ -36,6 +36,7 @@ function recordingService(calls: unknown[] = []): DomainService & {consoles: Dup
     },
     destroy: async () => void calls.push('destroy'),
     rename: name => void calls.push(['rename', name]),
+    setMemory: () => undefined,
     sysrq: letter => void calls.push(['sysrq', letter]),
     dmesg: clear => `dmesg ${clear}`,
     debug: () => {

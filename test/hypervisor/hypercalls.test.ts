@@ -3,7 +3,9 @@
  */
 import t from 'tap'
 import {Errno, Hypercall} from '../../lib/abi/xen.js'
-import {consolePort, storePort} from '../../lib/hypervisor/create.js'
+import {consolePort, createMachine, storePort} from '../../lib/hypervisor/create.js'
+import {PageTables} from '../../lib/hypervisor/page-tables.js'
+import {MachineRecord} from '../../lib/hypervisor/record.js'
 import {direct, pvMachine, scratchFrame, tables} from '../support/pv-machine.js'
 
 const domidSelf = 0x7ff0
@@ -267,6 +269,53 @@ t.test('the host gets what the balloon gave, in runs and empty', async t => {
     guest.memory.bytes.subarray(guest.host(taken), guest.host(taken + 4)).every(byte => byte === 0),
     'what is taken again is empty',
   )
+})
+
+t.test('a domain has no more frames than it may', async t => {
+  const guest = guestWithWords()
+  const memoryOf = (command: number) => {
+    guest.view.setUint16(0, domidSelf, true)
+    return guest.call(Hypercall.memoryOp, command, guest.at)
+  }
+  const reserve = (command: number, frames: number[]) => {
+    guest.view.setBigUint64(0, guest.at + 64n, true)
+    guest.view.setBigUint64(8, BigInt(frames.length), true)
+    guest.view.setBigUint64(16, 0n, true)
+    guest.view.setUint16(24, domidSelf, true)
+    for (const [index, frame] of frames.entries()) guest.view.setBigUint64(64 + index * 8, BigInt(frame), true)
+    return guest.call(Hypercall.memoryOp, command, guest.at)
+  }
+  const mayHave = (pages: number) => guest.hypervisor.record.setU32('mostPages', pages)
+  const all = guest.layout.ramPages
+  t.equal(memoryOf(4), all, 'maximum_reservation')
+  for (const frame of [60, 61, 62, 63]) guest.call(Hypercall.updateVaMapping, guest.linear(frame), 0n, 2)
+  t.equal(reserve(1, [60, 61, 62, 63]), 4)
+  mayHave(all - 3)
+  t.equal(memoryOf(4), all - 3)
+  t.equal(memoryOf(3), all - 4, 'current_reservation')
+  t.equal(reserve(6, [60, 61]), 1, 'one more and no further')
+  t.equal(reserve(0, [0]), 0, 'nor without a place')
+  mayHave(all - 10)
+  t.equal(memoryOf(3), all - 3, 'what it has it keeps')
+  t.equal(reserve(6, [61]), 0)
+  mayHave(all)
+  t.equal(reserve(6, [61, 62, 63]), 3)
+})
+
+t.test('memory that a domain may get later is absent at first', async t => {
+  const {memory, layout} = pvMachine()
+  memory.bytes.fill(0)
+  const newDomain = {domid: 7, uuid: '00112233-4455-6677-8899-aabbccddeeff', wallOffsetMs: 0}
+  createMachine(memory, layout, {...newDomain, presentPages: 100})
+  const record = new MachineRecord(memory)
+  const tables = new PageTables(memory, layout, record)
+  t.strictSame([record.u32('absentPages'), record.u32('mostPages')], [layout.ramPages - 100, 100])
+  t.strictSame(
+    [99, 100, layout.ramPages - 1].map(mfn => tables.isOwn(mfn)),
+    [true, false, false],
+  )
+  const pfn = (mfn: number) => memory.uint32[(layout.ramBase + layout.m2p * 4096 + mfn * 8) >>> 2]
+  t.strictSame([pfn(99), pfn(100)], [99, 0xffffffff])
 })
 
 t.test('an exchange that names a frame twice, or one in use, changes nothing', async t => {

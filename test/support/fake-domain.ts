@@ -10,6 +10,7 @@
  *   hang          never answers while building
  *   deaf          does not listen to shutdown requests
  *   stuck         does not react to destroy
+ *   dies          kills itself when its memory is to be set
  */
 import {OperatorError} from '../../lib/base/errors.js'
 import {ConsoleHub} from '../../lib/control/console-hub.js'
@@ -36,6 +37,7 @@ let name = config.name
 let paused = record.paused
 let reason: ShutdownReason | undefined
 let startedMs = Date.now()
+let {memoryKb, maxMemoryKb} = config
 let log = 'Gastwirt (fake) boots\nsecond line\n'
 const waiters: {until: 'shutdown' | 'death'; resolve: (end: DomainEnd) => void}[] = []
 
@@ -106,11 +108,11 @@ const service: DomainService = {
     ...(reason === undefined ? {} : {shutdownReason: reason}),
     dying: false,
     cpuTimeNs: paused ? 0 : 1.5e9,
-    currentMemoryKb: config.memoryKb,
-    maxMemoryKb: config.maxMemoryKb,
+    currentMemoryKb: memoryKb,
+    maxMemoryKb,
     vcpus: [{id: 0, state: paused ? 'paused' : 'blocked', cpu: 0, cpuTimeNs: paused ? 0 : 1.5e9}],
     uptimeMs: Date.now() - startedMs,
-    config: {...config, name},
+    config: {...config, name, memoryKb, maxMemoryKb},
   }),
   pause: () => {
     paused = true
@@ -131,6 +133,12 @@ const service: DomainService = {
   },
   rename: async to => {
     ;({name} = await host.rename(key, to))
+  },
+  setMemory: async ({limit, kb, hostMemoryKb}) => {
+    if (words.has('dies')) process.kill(process.pid, 'SIGKILL')
+    await host.resize(key, kb, hostMemoryKb)
+    if (limit === 'maximum') maxMemoryKb = kb
+    else memoryKb = kb
   },
   sysrq: letter => say(`sysrq ${letter}\r\n`),
   dmesg: clear => {

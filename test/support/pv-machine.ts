@@ -71,6 +71,7 @@ export function pvMachine(): PvMachine {
       givenBack.push([(offset - layout.ramBase) / 4096, bytes / 4096])
       memory.bytes.fill(0, offset, offset + bytes)
     },
+    onMemoryChange: () => {},
     log: line => log.push(line),
     cpuFeatures,
   })

@@ -15,6 +15,8 @@ const modules: Record<string, () => Promise<{default: Command}>> = {
   image: () => import('./image.js'),
   info: () => import('./info.js'),
   list: () => import('./list.js'),
+  'mem-max': () => import('./mem-max.js'),
+  'mem-set': () => import('./mem-set.js'),
   pause: () => import('./pause.js'),
   reboot: () => import('./reboot.js'),
   rename: () => import('./rename.js'),

@@ -24,6 +24,8 @@ export interface Host {
   emergencyConsole(bytes: Uint8Array): void
   /** Empties a range of whole pages of linear memory, which the guest does not have any more, and returns them to the host if it can. */
   giveBack(offset: number, bytes: number): void
+  /** The domain holds more or fewer frames than before. */
+  onMemoryChange(): void
   log(line: string): void
   cpuFeatures(leaf: number, subleaf: number): [number, number, number, number]
 }

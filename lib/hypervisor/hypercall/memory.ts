@@ -4,6 +4,7 @@
  * Source: public/memory.h; xen/common/memory.c, xen/arch/x86/mm.c (answers for a PV guest without privileges).
  */
 import {domidSelf, Errno} from '../../abi/xen.js'
+import {field} from '../record.js'
 import {type Arguments, type Context, copyIn, copyOut, fresh} from './call.js'
 import {decreaseOne, exchange, increaseOne, overExtents, populateOne} from './reservation.js'
 
@@ -53,7 +54,7 @@ export function memoryOp(context: Context, args: Arguments): number {
     case Op.currentReservation:
       return ofOwnDomain(context, args, layout.ramPages - free.count)
     case Op.maximumReservation:
-      return ofOwnDomain(context, args, layout.ramPages)
+      return ofOwnDomain(context, args, Atomics.load(context.record.memory.int32, field.mostPages >> 2) >>> 0)
     case Op.maximumGpfn: {
       const {uint32} = context.vcpu.memory
       const at = (layout.ramBase + layout.sharedInfo * 4096 + maxPfnOffset) >>> 2
@@ -92,7 +93,7 @@ function ofOwnDomain(context: Context, args: Arguments, answer: number): number 
   return domain.getUint16(0, true) === domidSelf ? answer : -Errno.srch
 }
 
-/** XENMEM_memory_map: one region of RAM. */
+/** XENMEM_memory_map: one region of RAM, with what the balloon may add one day. */
 function memoryMap(context: Context, args: Arguments): number {
   const request = copyIn(context, args.u64(1), 16)
   if (request === undefined) return -Errno.fault

@@ -58,8 +58,11 @@ export function overExtents(
   start: number,
   each: OneExtent,
 ): number {
+  const {free, host} = context
+  const before = free.count
   const result = extentsFrom(context, args, command, start, each)
-  context.free.settle()
+  free.settle()
+  if (free.count !== before) host.onMemoryChange()
   return result
 }
 
@@ -176,7 +179,7 @@ function exchangeChunk(
   for (let index = 0; index < targets; index++) {
     const pfnAt = peekFrame(context, wanted.list, firstTarget + index)
     const pfn = pfnAt === -1 ? undefined : uint32[pfnAt + 1] * 2 ** 32 + uint32[pfnAt]
-    const mfn = free.allocate(wanted.order, wanted.limit)
+    const mfn = free.allocate(wanted.order, wanted.limit, true)
     if (mfn === undefined) return -Errno.nomem
     if (pfn === undefined) return -Errno.fault
     setPfns(context, mfn, pfn, 2 ** wanted.order)

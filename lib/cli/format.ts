@@ -57,6 +57,15 @@ export function listLine(row: ListRow): string {
   ].join(' ')
 }
 
+/** The first line of `xl sharing`. */
+export const sharingHeader = 'Name                                        ID   Mem Shared'
+
+/** A line of `xl sharing`. */
+export function sharingLine({name, domid, memoryKb}: ListRow, sharedKb: number): string {
+  const mib = (kb: number): string => String(Math.floor(kb / 1024)).padStart(5)
+  return `${name.padEnd(40)} ${String(domid).padStart(5)} ${mib(memoryKb)}  ${mib(sharedKb)}`
+}
+
 /** A domain's status as a row. */
 export function rowOf(status: DomainStatus): ListRow {
   return {

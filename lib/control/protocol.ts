@@ -91,6 +91,13 @@ export interface SendReport {
 /** What can be asked of a guest over `control/shutdown`. */
 export type ShutdownRequest = 'poweroff' | 'reboot' | 'halt' | 'suspend'
 
+/** Memory of a domain that its host has only once for several domains. */
+export interface SharedMemory {
+  sharedKb: number
+  /** The domain's part of it: of a page that n domains share, one n-th. */
+  ownKb: number
+}
+
 /** What a domain's memory is to be. `target`: what its guest aims at, and the most it may take; `maximum`: the most a target may become. */
 export interface MemoryRequest {
   limit: 'target' | 'maximum'
@@ -118,6 +125,8 @@ export interface DomainService {
    * Errors: OperatorError when target, maximum and host do not allow it.
    */
   setMemory(request: MemoryRequest): void | Promise<void>
+  /** Looks through all of the domain's memory: some milliseconds. */
+  sharing(): SharedMemory | Promise<SharedMemory>
   sysrq(letter: string): void | Promise<void>
   /** The hypervisor's message ring as text; empties it if `clear`. */
   dmesg(clear: boolean): string | Promise<string>
@@ -146,6 +155,7 @@ export interface Operations {
   destroy: {arguments: Record<string, never>; result: null}
   rename: {arguments: {name: string}; result: null}
   setMemory: {arguments: MemoryRequest; result: null}
+  sharing: {arguments: Record<string, never>; result: SharedMemory}
   sysrq: {arguments: {letter: string}; result: null}
   dmesg: {arguments: {clear: boolean}; result: string}
   debug: {arguments: {keys: string}; result: string}

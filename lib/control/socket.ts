@@ -191,6 +191,8 @@ async function perform(service: DomainService, request: Request, socket: Socket)
       return service.rename(String(given.name))
     case 'setMemory':
       return service.setMemory(memoryRequest(given))
+    case 'sharing':
+      return service.sharing()
     case 'sysrq':
       return service.sysrq(String(given.letter))
     case 'dmesg':

@@ -9,9 +9,9 @@
  * Rule of use: ranges are whole pages of 4 KiB of the domain's linear memory, which never moves. A call acts at once, under whatever the
  * vCPU does there meanwhile: it is for the vCPU's own thread, or for a time at which that thread stands still.
  *
- * Source: madvise(2), mmap(2).
+ * Source: madvise(2), mmap(2), proc_pid_smaps(5); Linux Documentation/admin-guide/mm/ksm.rst.
  */
-import {fstatSync} from 'node:fs'
+import {fstatSync, readFileSync} from 'node:fs'
 import {createRequire} from 'node:module'
 import {bug} from '../base/errors.js'
 
@@ -27,6 +27,17 @@ export interface HostMemory {
    * its descriptor may be closed.
    */
   mapFile(fd: number, fileOffset: number, offset: number, bytes: number): boolean
+  /** Lets the host keep one copy of pages that are alike here and in other domains; false when it does not look for any. */
+  mergePages(offset: number, bytes: number): boolean
+  /** What of the memory the host has only once for several: pages of files that others map too, and merged ones. */
+  shared(): SharedPages
+}
+
+/** Pages that a memory shares, in bytes. */
+export interface SharedPages {
+  readonly bytes: number
+  /** This memory's part of them: of a page that n share, one n-th. */
+  readonly ownBytes: number
 }
 
 const pageBytes = 4096
@@ -34,7 +45,16 @@ const pageBytes = 4096
 /** PROT_READ | PROT_WRITE. Source of this and what follows: asm-generic/mman-common.h. */
 const writable = 3
 const Mapping = {private: 2, fixed: 0x10, anonymous: 0x20, noreserve: 0x4000} as const
-const Advice = {dontneed: 4, hugepage: 14} as const
+const Advice = {dontneed: 4, mergeable: 12, hugepage: 14} as const
+
+/**
+ * Ranges of a mapped file that are replaced one by one. Each may leave two more mappings, of which Linux grants a process 65,530 (vm.max_map_count),
+ * and the engine needs some; beyond that ranges are filled with zeros, which takes memory.
+ */
+const mostHoles = 16_384
+
+/** Holds "1" where the kernel merges pages. */
+const mergingFile = '/sys/kernel/mm/ksm/run'
 
 /** The calls of libc that are used here; addresses as numbers, which hold all of user space. */
 interface Libc {
@@ -85,6 +105,7 @@ export function hostMemory(memory: WebAssembly.Memory): HostMemory {
   const {buffer} = memory
   const all = new Uint8Array(buffer)
   let base: number | undefined
+  let holes = 0
   const addressOf = (found: Libc, offset: number): number => {
     base ??= found.addressOf(all)
     return base + offset
@@ -115,7 +136,10 @@ export function hostMemory(memory: WebAssembly.Memory): HostMemory {
         const address = addressOf(found, offset)
         if (found.madvise(address, bytes, Advice.dontneed) === 0 && isEmpty(offset, bytes)) return
         // Where a file is mapped it shows again: fresh memory takes its place.
-        if (freshPages(found, address, bytes)) return
+        if (holes < mostHoles && freshPages(found, address, bytes)) {
+          holes++
+          return
+        }
       }
       all.fill(0, offset, offset + bytes)
     },
@@ -142,5 +166,43 @@ export function hostMemory(memory: WebAssembly.Memory): HostMemory {
       if (!freshPages(found, address, bytes)) bug(`the domain's memory has a hole: ${bytes} bytes at ${offset}`)
       return false
     },
+    mergePages(offset, bytes) {
+      check(offset, bytes)
+      if (!merges()) return false
+      const found = findLibc()
+      return found !== undefined && found.madvise(addressOf(found, offset), bytes, Advice.mergeable) === 0
+    },
+    shared() {
+      // Without libc nothing has been mapped or merged.
+      if (libc === undefined) return {bytes: 0, ownBytes: 0}
+      const first = addressOf(libc, 0)
+      return sharedWithin(readFileSync('/proc/self/smaps', 'utf8'), first, first + all.length)
+    },
+  }
+}
+
+function merges(): boolean {
+  try {
+    return readFileSync(mergingFile, 'utf8').trim() === '1'
+  } catch {
+    return false
+  }
+}
+
+/** Adds up what smaps says of the mappings that begin in a range of addresses. */
+function sharedWithin(smaps: string, first: number, end: number): SharedPages {
+  let isWithin = false
+  const kb: Record<string, number> = {}
+  for (const line of smaps.split('\n')) {
+    const [word, value] = line.split(/\s+/, 2)
+    if (!word.endsWith(':')) {
+      const start = Number.parseInt(word, 16)
+      isWithin = start >= first && start < end
+    } else if (isWithin) kb[word] = (kb[word] ?? 0) + Number(value)
+  }
+  const sum = (...words: string[]): number => words.reduce((total, word) => total + (kb[`${word}:`] ?? 0), 0)
+  return {
+    bytes: sum('Shared_Clean', 'Shared_Dirty') * 1024,
+    ownBytes: Math.max(0, sum('Pss') - sum('Private_Clean', 'Private_Dirty')) * 1024,
   }
 }

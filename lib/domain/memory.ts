@@ -16,9 +16,12 @@ import {OperatorError} from '../base/errors.js'
 import {field} from '../hypervisor/record.js'
 import {memoryMaximum, memoryTarget, setMemoryMaximum, setMemoryTarget} from '../xenstore/control.js'
 import type {Guest} from './guest.js'
+import {hostMemory, type SharedPages} from './host-memory.js'
 
 /** A guest that has come no nearer to its target for so long does not get there for now. */
 const patienceMs = 10_000
+/** When the host may begin to look for pages like those of other domains. */
+const mergeAfterMs = 30_000
 /** What counts as having got there. */
 const nearKb = 1024
 
@@ -43,6 +46,7 @@ export class DomainMemory {
   private isRecounting = false
   private isOver = false
   private patience: NodeJS.Timeout | undefined
+  private readonly merging: NodeJS.Timeout
 
   constructor(
     private readonly guest: Guest,
@@ -50,7 +54,11 @@ export class DomainMemory {
     private readonly ledger: MemoryLedger,
   ) {
     this.countedKb = ledger.countedKb
+    // A guest that was restored may bring a limit that nothing has been counted for.
+    this.limitPages = Math.min(this.limitPages, Math.floor(Math.max(this.countedKb, this.heldKb) / 4))
     this.changed()
+    // A guest that boots writes to most of its pages: merging them before is work for nothing.
+    this.merging = setTimeout(() => this.merge(), mergeAfterMs).unref()
   }
 
   /** What the guest has, in KiB. */
@@ -87,6 +95,16 @@ export class DomainMemory {
     )
   }
 
+  /** What of the guest's memory the host has only once for several domains. */
+  get shared(): SharedPages {
+    return hostMemory(this.guest.machine.memory.wasm).shared()
+  }
+
+  private merge(): void {
+    const {memory, layout} = this.guest.machine
+    hostMemory(memory.wasm).mergePages(layout.ramBase, layout.ramPages * 4096)
+  }
+
   private async setTarget(kb: number, hostMemoryKb?: number): Promise<void> {
     const {maximumKb} = this
     if (kb > maximumKb) {
@@ -118,17 +136,19 @@ export class DomainMemory {
   /** More counts before the guest may have it; less, after it may not. */
   private async setLimit(kb: number, hostMemoryKb?: number): Promise<void> {
     const pages = Math.floor(kb / 4)
-    const {int32} = this.guest.machine.memory
-    const store = () => Atomics.store(int32, field.mostPages >> 2, pages)
     const isMore = pages > this.limitPages
-    if (!isMore) store()
+    if (!isMore) this.limitPages = pages
     await this.count(Math.max(pages * 4, this.heldKb), isMore ? hostMemoryKb : undefined)
-    if (isMore) store()
+    if (isMore) this.limitPages = pages
   }
 
   private get limitPages(): number {
     const most = Atomics.load(this.guest.machine.memory.int32, field.mostPages >> 2) >>> 0
     return Math.min(most, this.guest.machine.layout.ramPages)
+  }
+
+  private set limitPages(pages: number) {
+    Atomics.store(this.guest.machine.memory.int32, field.mostPages >> 2, pages)
   }
 
   /** The guest holds more or fewer frames than before. */
@@ -149,6 +169,7 @@ export class DomainMemory {
   async close(): Promise<void> {
     this.isOver = true
     clearTimeout(this.patience)
+    clearTimeout(this.merging)
     await this.turn
   }
 

@@ -22,6 +22,7 @@ import {
   type MemoryRequest,
   type SaveRequest,
   type SendReport,
+  type SharedMemory,
   type ShutdownReason,
   type ShutdownRequest,
   shutdownReasons,
@@ -373,6 +374,11 @@ export class DomainProcess implements DomainService {
     this.name = record.name
     process.title = domainTitle(this.domid, this.name)
     if (this.guest) renameInTree(this.guest.dom0, this.domid as DomId, this.name)
+  }
+
+  sharing(): SharedMemory {
+    const {bytes, ownBytes} = this.memory?.shared ?? {bytes: 0, ownBytes: 0}
+    return {sharedKb: bytes / 1024, ownKb: ownBytes / 1024}
   }
 
   async setMemory({limit, kb, hostMemoryKb}: MemoryRequest): Promise<void> {

@@ -19,7 +19,7 @@ import type {DomainConfig} from '../control/domain-config.js'
 import {type DomainRecord, HostDirectory, hostFailure} from '../control/host-directory.js'
 import {domainTitle, type LaunchRecord, type LaunchReply} from '../control/launch.js'
 import {isAlive, signalProcess} from '../control/process-identity.js'
-import type {DomainStatus, MemoryRequest, OperationName, Operations} from '../control/protocol.js'
+import type {DomainStatus, MemoryRequest, OperationName, Operations, SharedMemory} from '../control/protocol.js'
 import {ControlClient, DomainGoneError} from '../control/socket.js'
 import {domainRuntime} from './runtime.js'
 import type {SavedDomain} from './saved-domain.js'
@@ -169,6 +169,16 @@ export class Host {
   /** Sets target or maximum of a domain's memory. Errors: OperatorError, also DomainGoneError. */
   async setMemory(record: DomainRecord, limit: MemoryRequest['limit'], kb: number): Promise<void> {
     await this.ask(record, 'setMemory', {limit, kb, ...this.forGuests()}, memoryPatienceMs)
+  }
+
+  /** What a domain shares with others; nothing if it is gone or cannot say. */
+  async sharing(record: DomainRecord): Promise<SharedMemory> {
+    try {
+      return await this.ask(record, 'sharing', {}, statusPatienceMs)
+    } catch (error) {
+      if (error instanceof OperatorError) return {sharedKb: 0, ownKb: 0}
+      throw error
+    }
   }
 
   /** What all domains but Domain-0 may have together, if that is limited. */

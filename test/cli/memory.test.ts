@@ -67,6 +67,35 @@ t.test('unless the host overcommits', async t => {
   t.match((await host.xl(['info', 'total_memory'])).stdout, '1024\n')
 })
 
+t.test('sharing', async t => {
+  const host = smallHost(t)
+  const header = 'Name                                        ID   Mem Shared\n'
+  const domain0 = 'Domain-0                                     0   128      0\n'
+  t.strictSame(await host.xl(['sharing']), {...fine, stdout: header + domain0})
+  await host.xl(['create', host.config('a', 'extra = "shared=20480"')])
+  await host.xl(['create', host.config('b', 'extra = "shared=20480"')])
+  await host.xl(['create', host.config('c')])
+  const rows = [
+    'a                                            1    64     20\n',
+    'b                                            2    64     20\n',
+    'c                                            3    64      0\n',
+  ]
+  t.strictSame(await host.xl(['sharing']), {...fine, stdout: header + domain0 + rows.join('')})
+  t.strictSame(await host.xl(['sharing', 'b']), {...fine, stdout: header + rows[1]})
+  t.strictSame(await host.xl(['sharing', '0']), {...fine, stdout: header + domain0})
+  t.strictSame(await host.xl(['info', 'sharing']), {...fine, stdout: '20\n20\n'}, 'saved, and used')
+  t.strictSame(await host.xl(['sharing', '99']), {
+    status: 1,
+    stdout: '',
+    stderr: "Error: Domain '99' does not exist.\n",
+  })
+  t.match(await host.xl(['sharing', 'nobody']), {
+    status: 1,
+    stdout: '',
+    stderr: 'nobody is an invalid domain identifier (rc=-6)\n',
+  })
+})
+
 t.test('bad sizes and domains that are not there', async t => {
   const host = smallHost(t)
   await host.xl(['create', host.config('a', 'extra = "dies"')])

@@ -37,6 +37,7 @@ function recordingService(calls: unknown[] = []): DomainService & {consoles: Dup
     destroy: async () => void calls.push('destroy'),
     rename: name => void calls.push(['rename', name]),
     setMemory: () => undefined,
+    sharing: () => ({sharedKb: 0, ownKb: 0}),
     sysrq: letter => void calls.push(['sysrq', letter]),
     dmesg: clear => `dmesg ${clear}`,
     debug: () => {

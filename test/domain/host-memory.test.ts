@@ -2,7 +2,17 @@
  * The host's memory below a domain's: what is given back is zeros and not resident any more, a mapped file shows its bytes and keeps them.
  */
 import {execFileSync} from 'node:child_process'
-import {closeSync, cpSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {fileURLToPath} from 'node:url'
@@ -10,6 +20,7 @@ import t from 'tap'
 import {canReachHostMemory, hostMemory} from '../../lib/domain/host-memory.js'
 
 const mib = 2 ** 20
+const mergingFile = '/sys/kernel/mm/ksm/run'
 const memoryBytes = 64 * mib
 const skip = canReachHostMemory() ? false : 'koffi is not installed, or not made for this host'
 
@@ -111,6 +122,25 @@ t.test('two memories over one file', {skip}, async t => {
   t.strictSame([one[0], other[0]], [50, 1], 'do not see what the other writes')
 })
 
+t.test('what two memories share', {skip}, async t => {
+  const fd = openSync(pagesFile(t.testdir(), 4 * mib), 'r')
+  const [one, other, apart] = [newMemory(), newMemory(), newMemory()]
+  for (const memory of [one, other]) hostMemory(memory).mapFile(fd, 0, mib, 4 * mib)
+  closeSync(fd)
+  const [first, second] = [one, other].map(memory => new Uint8Array(memory.buffer))
+  new Uint8Array(apart.buffer).fill(3)
+  for (let at = mib; at < 5 * mib; at += 4096) if (first[at] !== second[at]) t.fail('they differ')
+  t.match(hostMemory(one).shared(), {bytes: 4 * mib, ownBytes: 2 * mib})
+  second.fill(9, mib, 2 * mib)
+  t.match(hostMemory(one).shared(), {bytes: 3 * mib, ownBytes: 1.5 * mib}, 'no more what one has written to')
+  t.match(hostMemory(apart).shared(), {bytes: 0, ownBytes: 0})
+  t.equal(
+    hostMemory(one).mergePages(0, memoryBytes),
+    existsSync(mergingFile) && readFileSync(mergingFile, 'utf8').trim() === '1',
+    'pages are merged where the kernel looks for them',
+  )
+})
+
 t.test('WebAssembly sees the mapped bytes', {skip}, async t => {
   const fd = openSync(pagesFile(t.testdir(), 4 * 4096), 'r')
   const memory = newMemory()
@@ -130,12 +160,14 @@ t.test('WebAssembly sees the mapped bytes', {skip}, async t => {
 })
 
 t.test('without koffi', async t => {
-  // A place from which no package can be found.
+  // A place with a koffi that is not for this host; none at all ends in the same way.
   const folder = mkdtempSync(join(tmpdir(), 'gastwirt-'))
   t.teardown(() => rmSync(folder, {recursive: true, force: true}))
   const lib = fileURLToPath(new URL('../../lib', import.meta.url))
   for (const file of ['domain/host-memory.js', 'base/errors.js']) cpSync(join(lib, file), join(folder, file))
   writeFileSync(join(folder, 'package.json'), '{"type": "module"}')
+  mkdirSync(join(folder, 'node_modules/koffi'), {recursive: true})
+  writeFileSync(join(folder, 'node_modules/koffi/index.js'), 'throw new Error("made for another host")')
   writeFileSync(
     join(folder, 'plain.js'),
     `import {canReachHostMemory, hostMemory} from './domain/host-memory.js'

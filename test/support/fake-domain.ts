@@ -10,6 +10,7 @@
  *   hang          never answers while building
  *   deaf          does not listen to shutdown requests
  *   stuck         does not react to destroy
+ *   shared=N      shares N KiB, half of it its own
  *   dies          kills itself when its memory is to be set
  */
 import {OperatorError} from '../../lib/base/errors.js'
@@ -140,6 +141,7 @@ const service: DomainService = {
     if (limit === 'maximum') maxMemoryKb = kb
     else memoryKb = kb
   },
+  sharing: () => ({sharedKb: Number(words.get('shared') ?? 0), ownKb: Number(words.get('shared') ?? 0) / 2}),
   sysrq: letter => say(`sysrq ${letter}\r\n`),
   dmesg: clear => {
     const text = log

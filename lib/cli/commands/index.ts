@@ -22,6 +22,7 @@ const modules: Record<string, () => Promise<{default: Command}>> = {
   rename: () => import('./rename.js'),
   restore: () => import('./restore.js'),
   save: () => import('./save.js'),
+  sharing: () => import('./sharing.js'),
   shutdown: () => import('./shutdown.js'),
   sysrq: () => import('./sysrq.js'),
   unpause: () => import('./unpause.js'),

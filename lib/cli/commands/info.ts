@@ -2,7 +2,7 @@
 import {cpus, hostname, machine, release, version} from 'node:os'
 import {type CommandContext, command} from '../command.js'
 
-function pairs({host}: CommandContext): [key: string, value: string | number][] {
+function pairs({host}: CommandContext, sharing: SharingTotals): [key: string, value: string | number][] {
   const memory = host.memory()
   const count = host.cpuCount()
   const mhz = cpus()[0]?.speed ?? 0
@@ -22,11 +22,29 @@ function pairs({host}: CommandContext): [key: string, value: string | number][] 
     ['virt_caps', ' pv gnttab-v1'],
     ['total_memory', Math.floor(memory.totalKb / 1024)],
     ['free_memory', Math.floor(memory.freeKb / 1024)],
-    ['sharing_freed_memory', 0],
-    ['sharing_used_memory', 0],
+    [sharingKeys[0], sharing.freedMib],
+    [sharingKeys[1], sharing.usedMib],
     ['outstanding_claims', 0],
     ['free_cpus', 0],
   ]
+}
+
+const sharingKeys = ['sharing_freed_memory', 'sharing_used_memory']
+
+interface SharingTotals {
+  /** What sharing pages saves. */
+  readonly freedMib: number
+  /** What the shared pages take. */
+  readonly usedMib: number
+}
+
+const noSharing: SharingTotals = {freedMib: 0, usedMib: 0}
+
+async function sharingOf({host}: CommandContext): Promise<SharingTotals> {
+  const all = await Promise.all(host.records().map(record => host.sharing(record)))
+  const sharedKb = all.reduce((sum, domain) => sum + domain.sharedKb, 0)
+  const ownKb = all.reduce((sum, domain) => sum + domain.ownKb, 0)
+  return {freedMib: Math.floor((sharedKb - ownKb) / 1024), usedMib: Math.floor(ownKb / 1024)}
 }
 
 function hypervisorPairs(): [key: string, value: string | number][] {
@@ -85,15 +103,17 @@ export default command({
       options,
       arguments: [wanted],
     } = context
-    const all = [...pairs(context), ...hypervisorPairs()]
+    // Domains are asked only for what they alone know.
+    const asks = wanted === undefined || sharingKeys.some(key => key.startsWith(wanted))
+    const hostPairs = pairs(context, asks ? await sharingOf(context) : noSharing)
     if (wanted !== undefined) {
-      const found = all.filter(([key]) => key.startsWith(wanted))
+      const found = [...hostPairs, ...hypervisorPairs()].filter(([key]) => key.startsWith(wanted))
       for (const [, value] of found) report.print(String(value).trim())
       return found.length === 0 ? 1 : 0
     }
     const print = ([key, value]: [string, string | number]): void =>
       report.print(`${key.padEnd(23)}: ${String(value).trim()}`)
-    pairs(context).forEach(print)
+    hostPairs.forEach(print)
     if (options.numa) for (const line of numaTables(context)) report.print(line)
     hypervisorPairs().forEach(print)
     return 0

@@ -69,6 +69,8 @@ export interface SaveRequest {
   /** The configuration for the file's head. */
   config: DomainConfig
   compress: boolean
+  /** False for a file that need not survive the machine. */
+  durable: boolean
 }
 
 /** One pass over a guest's pages, while it ran or, the last one, while it stood still. */
@@ -84,7 +86,7 @@ export interface SendReport {
   bytes: number
   /** From the first byte to the last. */
   totalMs: number
-  /** How long the guest has stood still so far. */
+  /** How long the guest stood still until all of it was written. */
   parkedMs: number
 }
 

@@ -25,8 +25,8 @@ export class Departure {
 
   constructor(private readonly host: DepartureHost) {}
 
-  /** DomainService.save, but for what comes afterwards: the guest is parked then. */
-  save({path, after, config, compress}: SaveRequest, signal: AbortSignal): Promise<SendReport> {
+  /** DomainService.save, but for what comes afterwards: unless it is to run on, the guest is parked then. */
+  save({path, after, config, compress, durable}: SaveRequest, signal: AbortSignal): Promise<SendReport> {
     return this.alone(async guest => {
       if (compress && !canCompress) {
         throw new OperatorError('this Node.js cannot compress with zstd', {hint: 'it takes Node.js 22.15 or later'})
@@ -47,7 +47,8 @@ export class Departure {
           compress,
         )
         const report = await sendGuest(guest, this.host.domid(), writer, {live: after === 'run'})
-        await file.sync()
+        if (after === 'run') this.host.resume()
+        if (durable) await file.sync()
         await file.close()
         signal.throwIfAborted()
         await rename(draft, path)

@@ -123,23 +123,35 @@ function harvest(): void {
   say({kind: 'harvested'})
 }
 
-/** Does what the main thread wants; waits while it wants the domain paused. True: it wants it to stop. */
+/** Does what the main thread wants; waits while it wants the domain paused, in which guest time goes on. True: it wants it to stop. */
 function obey(): boolean {
+  let isParked = false
   for (;;) {
+    // Looked at first: what is asked for later changes it.
+    const seen = Atomics.load(memory.int32, wakeAt)
     if (Atomics.load(memory.int32, harvestAt) !== 0) harvest()
     const control = Atomics.load(memory.int32, controlAt)
-    if (control === Control.run) return false
     if (control === Control.stop) return true
-    hypervisor.noteWrittenFrames(vcpu)
-    vcpu.settle()
-    memory.view.setFloat64(field.parkedNs, now(), true)
-    Atomics.store(memory.int32, parkedAt, ++parkings)
-    say({kind: 'parked', number: parkings})
-    const since = hostNow()
-    Atomics.wait(memory.int32, controlAt, Control.pause)
-    Atomics.store(memory.int32, parkedAt, 0)
-    addToOffset(hostNow() - since)
+    if (control === Control.run) {
+      if (!isParked) return false
+      // Not parked any more from here on; a pause that came before must be seen.
+      Atomics.store(memory.int32, parkedAt, 0)
+      isParked = false
+      continue
+    }
+    if (!isParked) park()
+    isParked = true
+    Atomics.wait(memory.int32, wakeAt, seen)
   }
+}
+
+/** The vCPU's state is complete in memory until it goes on. */
+function park(): void {
+  hypervisor.noteWrittenFrames(vcpu)
+  vcpu.settle()
+  memory.view.setFloat64(field.parkedNs, now(), true)
+  Atomics.store(memory.int32, parkedAt, ++parkings)
+  say({kind: 'parked', number: parkings})
 }
 
 /** After so much work a guest that falls asleep has left garbage worth collecting. */

@@ -84,6 +84,5 @@ export function setControl(memory: LinearMemory, layout: MachineLayout, control:
 /** Makes the vCPU's thread look at the machine record, whether it runs, sleeps or is parked. */
 export function lookAround(memory: LinearMemory, layout: MachineLayout): void {
   Atomics.store(memory.int32, (layout.vcpuBase + state.pending) >> 2, 1)
-  Atomics.notify(memory.int32, field.control >> 2)
   new EventChannels(memory, layout).wake()
 }

@@ -28,7 +28,7 @@ export const field = {
   pollLimit: 0x1b0, //       f64  deadline of sched_op poll
   pollCount: 0x290, //       u32  ports sched_op poll waits for
   pollPorts: 0x294, //       128 × u16
-  clockOffset: 0x1b8, //     f64  guest time is host time less this: what passed before the start and in pauses
+  clockOffset: 0x1b8, //     f64  guest time is host time less this: what passed before the start
   busyNs: 0x1c0, //          f64  time the vCPU has run
   control: 0x1c8, //         u32  atomic: Control, what the main thread wants
   emergencyBytes: 0x1cc, //  u32  what console_io has written so far, and a charge for each line

@@ -35,7 +35,13 @@ export default command({
     const after: AfterSave = options.c ? 'run' : options.p ? 'pause' : 'end'
     report.error(`Saving to ${file} new xl format (info ${encodeSaveHead(saved).info})`)
     try {
-      await host.ask(record, 'save', {path: resolve(file), after, config: saved, compress: options.zstd === true})
+      await host.ask(record, 'save', {
+        path: resolve(file),
+        after,
+        config: saved,
+        compress: options.zstd === true,
+        durable: true,
+      })
     } catch (error) {
       if (error instanceof DomainGoneError) rmSync(draftPath(resolve(file), record.owner.pid), {force: true})
       await report.failure('save', error)

@@ -137,7 +137,6 @@ async function sendRest(
     ...Array.from({length: guest.record.u32('grantFrameCount')}, (_, index) => layout.grantFrames + index),
   ]
   const last = await guest.harvest()
-  await guest.park()
   const frames = [...new Set([...dirty, ...last, ...unmarked])].sort((a, b) => a - b)
   await sendDirty(guest, writer, frames, onPages)
 }

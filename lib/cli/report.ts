@@ -81,7 +81,8 @@ export class Report {
     }
   }
 
-  private get colourful(): boolean {
+  /** Somebody is looking, and wants colour and movement. */
+  get colourful(): boolean {
     const {NO_COLOR, TERM} = this.world.environment
     return this.world.stderr.isTTY === true && (NO_COLOR === undefined || NO_COLOR === '') && TERM !== 'dumb'
   }

@@ -32,6 +32,8 @@ export interface LaunchRecord {
   config: DomainConfig
   /** Descriptor of a stream to restore the domain from, and how many bytes of it have been read; absent: it boots. */
   restore?: {fd: number; offset: number}
+  /** It arrives by migration: until it is accepted it ends with the xl that started it. */
+  arriving?: boolean
   /** Build the domain and leave it paused until `unpause`. */
   paused: boolean
   socketPath: string
@@ -46,6 +48,8 @@ export interface Launch {
   record: LaunchRecord
   /** Tells xl that the domain exists and answers on its socket; from here on the process stands alone. */
   ready(): Promise<void>
+  /** A domain that arrived is here to stay: it no longer ends with xl. */
+  accepted(): void
   /** Tells xl why there will be no domain. The caller has released everything and exits afterwards. */
   failed(error: unknown): Promise<void>
 }
@@ -71,9 +75,15 @@ export function receiveLaunch(onAbandoned: () => void): Promise<Launch> {
           if (!process.connected) done()
           else process.send!(message, () => process.connected && process.disconnect())
         })
+      const arrived = (): Promise<void> =>
+        new Promise(done => process.send!({ready: true} satisfies LaunchReply, () => done()))
       resolve({
         record,
-        ready: () => reply({ready: true}),
+        ready: () => (record.arriving ? arrived() : reply({ready: true})),
+        accepted: () => {
+          process.off('disconnect', onAbandoned)
+          if (process.connected) process.disconnect()
+        },
         failed: error => reply({failed: describe(error)}),
       })
     })

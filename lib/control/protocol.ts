@@ -2,13 +2,14 @@
  * The contract between xl and a domain process: what may be asked and what is answered.
  *
  * Over a Unix socket go JSON lines, a request `{version, id, op, arguments}` and its reply `{id, result}` or `{id, error}`; replies
- * may come in another order than their requests. After a good reply to `console` the socket carries the guest's console as raw
- * bytes, both ways, until either side closes it. A domain process that meets another version refuses it in words.
+ * may come in another order than their requests. After a good reply to `console` or `send` the socket carries the guest's console, or its stream,
+ * as raw bytes until either side closes it. A domain process that meets another version refuses it in words.
  *
  * Rule of use: a domain process implements {@link DomainService} and passes it to `serveControl`; xl holds a `ControlClient`.
  */
 import type {Duplex} from 'node:stream'
 import type {DomainConfig} from './domain-config.js'
+import type {Outcome} from './handshake.js'
 
 /** Raised when a request or reply changes its meaning. */
 export const protocolVersion = 1
@@ -90,6 +91,22 @@ export interface SendReport {
   parkedMs: number
 }
 
+/** How a domain is sent to another host. */
+export interface SendRequest {
+  /** Copy most of it while it runs. */
+  live: boolean
+  /** The configuration for the stream's head. */
+  config: DomainConfig
+  /** Names this migration (migration-tokens.ts); without one the stream may be kept and used at any time. */
+  token?: string
+}
+
+/** How far sending has come: passes that are complete, pages sent in all. */
+export interface SendProgress {
+  round: number
+  pages: number
+}
+
 /** What can be asked of a guest over `control/shutdown`. */
 export type ShutdownRequest = 'poweroff' | 'reboot' | 'halt' | 'suspend'
 
@@ -144,6 +161,21 @@ export interface DomainService {
    * on and no file is left. Errors: OperatorError.
    */
   save(request: SaveRequest, signal: AbortSignal): Promise<SendReport>
+  /**
+   * Sends head and stream of the domain, for a migration, then ends its side of the socket. The domain stays parked until it is given away and the
+   * outcome is known; when the socket closes before, it goes on.
+   */
+  send(request: SendRequest, stream: Duplex): void
+  /** How far that is. */
+  sendProgress(): SendProgress
+  /** Resolves when all of the domain has been sent. Errors: OperatorError when that failed. */
+  sent(): Promise<SendReport>
+  /** The receiver will be told that it may run its copy: the domain takes the name for that, and no closed socket lets it go on any more. */
+  giveAway(ask: string | undefined): Promise<void>
+  /** Ends a migration: by the outcome, or `unknown`, when this domain is to find it out. Resolves to what became of it. */
+  migrated(outcome: Outcome | 'unknown'): Promise<Outcome>
+  /** A copy that has arrived: takes its token and, unless it is to stay paused, runs. Errors: OperatorError when it may not. */
+  accept(paused: boolean): void | Promise<void>
   /** Connects one more console; the other end closes it, or the service does when the domain ends. */
   attachConsole(stream: Duplex): void
 }
@@ -163,6 +195,12 @@ export interface Operations {
   debug: {arguments: {keys: string}; result: string}
   wait: {arguments: {until: 'shutdown' | 'death'}; result: DomainEnd}
   save: {arguments: SaveRequest; result: SendReport}
+  send: {arguments: SendRequest; result: null}
+  sendProgress: {arguments: Record<string, never>; result: SendProgress}
+  sent: {arguments: Record<string, never>; result: SendReport}
+  giveAway: {arguments: {ask?: string}; result: null}
+  migrated: {arguments: {outcome: Outcome | 'unknown'}; result: Outcome}
+  accept: {arguments: {paused: boolean}; result: null}
   console: {arguments: Record<string, never>; result: null}
 }
 /** The name of an operation. */

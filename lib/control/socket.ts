@@ -134,12 +134,14 @@ function answer(socket: Socket, line: string, service: DomainService, onBug: (er
     socket.end()
     return undefined
   }
-  if (request.op === 'console') {
+  if (request.op === 'console' || request.op === 'send') {
     return rest => {
       send(socket, {id: request.id, result: null})
-      consoles.add(socket)
       if (rest.length > 0) socket.unshift(rest)
-      service.attachConsole(socket)
+      if (request.op === 'console') {
+        consoles.add(socket)
+        service.attachConsole(socket)
+      } else service.send(request.arguments as Operations['send']['arguments'], socket)
     }
   }
   perform(service, request, socket).then(
@@ -201,6 +203,16 @@ async function perform(service: DomainService, request: Request, socket: Socket)
       return service.debug(String(given.keys))
     case 'save':
       return service.save(request.arguments as Operations['save']['arguments'], goneSignal(socket))
+    case 'sendProgress':
+      return service.sendProgress()
+    case 'sent':
+      return service.sent()
+    case 'giveAway':
+      return service.giveAway(given.ask as string | undefined)
+    case 'migrated':
+      return service.migrated(given.outcome as Operations['migrated']['arguments']['outcome'])
+    case 'accept':
+      return service.accept(given.paused === true)
     case 'wait':
       return service.wait(given.until === 'death' ? 'death' : 'shutdown')
     default:
@@ -224,7 +236,7 @@ export class DomainGoneError extends OperatorError {}
 export class ControlClient {
   private nextId = 1
   private readonly waiting = new Map<number, {resolve: (result: unknown) => void; reject: (error: Error) => void}>()
-  private pendingConsole: {id: number; begin: (rest: Buffer) => void} | undefined
+  private pendingStream: {id: number; begin: (rest: Buffer) => void} | undefined
 
   /** Resolves when the connection is gone, which the end of the domain process is. */
   readonly closed: Promise<void>
@@ -251,7 +263,8 @@ export class ControlClient {
   static connect(path: string): Promise<ControlClient> {
     const at = reachable(path)
     return new Promise((resolve, reject) => {
-      const socket = createConnection(at.path)
+      // A domain that has sent its stream ends its side; the connection then stands for xl's being there.
+      const socket = createConnection({path: at.path, allowHalfOpen: true})
       const refused = (cause: Error): void => {
         at.release()
         reject(new DomainGoneError(`no domain process answers on "${path}"`, {cause, exitCode: 3}))
@@ -282,12 +295,24 @@ export class ControlClient {
   }
 
   /** Turns this connection into a console and resolves to its stream, still paused. No further requests are possible on it. */
-  async console(): Promise<Socket> {
+  console(): Promise<Socket> {
+    return this.stream('console', {})
+  }
+
+  /** Turns this connection into the domain's stream for a migration, in the same way. */
+  send(request: Operations['send']['arguments']): Promise<Socket> {
+    return this.stream('send', request)
+  }
+
+  private async stream<Name extends 'console' | 'send'>(
+    op: Name,
+    given: Operations[Name]['arguments'],
+  ): Promise<Socket> {
     const id = this.nextId
     const beginning = new Promise<Buffer>(begin => {
-      this.pendingConsole = {id, begin}
+      this.pendingStream = {id, begin}
     })
-    await this.request('console', {})
+    await this.request(op, given)
     const early = await beginning
     if (early.length > 0) this.socket.unshift(early)
     return this.socket
@@ -315,7 +340,7 @@ export class ControlClient {
       return undefined
     }
     waiting?.resolve(reply.result)
-    if (this.pendingConsole?.id !== reply.id) return undefined
-    return this.pendingConsole.begin
+    if (this.pendingStream?.id !== reply.id) return undefined
+    return this.pendingStream.begin
   }
 }

@@ -2,10 +2,13 @@
  * A guest's ways out of its process: into a file, or along a stream to another host. One at a time; whatever goes wrong, the guest goes on here.
  */
 import {open, rename, rm} from 'node:fs/promises'
+import type {Duplex} from 'node:stream'
 import {OperatorError} from '../base/errors.js'
-import type {SaveRequest, SendReport} from '../control/protocol.js'
+import {awaySuffix, type Outcome} from '../control/handshake.js'
+import type {SaveRequest, SendReport, SendRequest} from '../control/protocol.js'
 import {draftPath, encodeSaveHead} from '../control/save-file.js'
 import type {Guest} from './guest.js'
+import {Migration} from './migration.js'
 import {sendGuest} from './stream/send.js'
 import {canCompress, StreamWriter} from './stream/writer.js'
 
@@ -16,12 +19,17 @@ export interface DepartureHost {
   domid(): number
   /** Lets the guest run again, unless the domain is paused. */
   resume(): void
+  name(): string
+  rename(name: string): Promise<void>
+  /** Ends the domain: it is elsewhere. */
+  end(): void
   log(line: string): void
 }
 
 /** See the file's head. */
 export class Departure {
   private isBusy = false
+  private migration: Migration | undefined
 
   constructor(private readonly host: DepartureHost) {}
 
@@ -62,6 +70,47 @@ export class Departure {
     })
   }
 
+  /** DomainService.send. */
+  send(request: SendRequest, stream: Duplex): void {
+    const leaving = this.alone(async guest => {
+      const migration = new Migration(guest, this.host.domid(), request, stream, line => this.host.log(line))
+      this.migration = migration
+      if (!(await migration.settled)) throw new OperatorError('the migration was given up')
+      this.host.log('the domain runs on another host now')
+      this.host.end()
+    })
+    leaving.catch(() => stream.destroy())
+  }
+
+  /** The migration under way, or the last one. Errors: OperatorError when there is none. */
+  present(): Migration {
+    if (this.migration === undefined) throw new OperatorError('the domain is not being migrated', {exitCode: 3})
+    return this.migration
+  }
+
+  /** DomainService.giveAway. */
+  async giveAway(ask: string | undefined): Promise<void> {
+    await this.present().giveAway(ask)
+    await this.host.rename(this.host.name() + awaySuffix)
+  }
+
+  /** DomainService.migrated. */
+  async migrated(outcome: Outcome | 'unknown'): Promise<Outcome> {
+    const migration = this.present()
+    if (outcome === 'unknown') void migration.findOut()
+    else migration.tell(outcome)
+    return (await migration.settled) ? 'accepted' : 'refused'
+  }
+
+  /** Nothing came of it. */
+  private async comeBack(): Promise<void> {
+    const name = this.host.name()
+    if (name.endsWith(awaySuffix)) {
+      await this.host.rename(name.slice(0, -awaySuffix.length)).catch(error => this.host.log(`${error.message}`))
+    }
+    this.host.resume()
+  }
+
   /** One departure at a time; the guest runs on after a failure. */
   private async alone<Result>(work: (guest: Guest) => Promise<Result>): Promise<Result> {
     const guest = this.host.guest()
@@ -74,7 +123,7 @@ export class Departure {
       this.host.log(
         `saving or sending the domain failed, it goes on: ${error instanceof Error ? error.message : error}`,
       )
-      this.host.resume()
+      await this.comeBack()
       throw error
     } finally {
       this.isBusy = false

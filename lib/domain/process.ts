@@ -8,20 +8,25 @@
  *
  * Source: xl.cfg(5) "Event Actions"; log lines as Xen's xl writes them.
  */
+import type {Duplex} from 'node:stream'
 import type {DomId} from '../base/brand.js'
 import {OperatorError} from '../base/errors.js'
 import {BoundedLog} from '../control/bounded-log.js'
 import {ConsoleHub} from '../control/console-hub.js'
 import type {DomainAction, DomainConfig} from '../control/domain-config.js'
+import type {Outcome} from '../control/handshake.js'
 import {HostDirectory} from '../control/host-directory.js'
 import {domainTitle, type Launch} from '../control/launch.js'
+import {MigrationTokens} from '../control/migration-tokens.js'
 import {
   type DomainEnd,
   type DomainService,
   type DomainStatus,
   type MemoryRequest,
   type SaveRequest,
+  type SendProgress,
   type SendReport,
+  type SendRequest,
   type SharedMemory,
   type ShutdownReason,
   type ShutdownRequest,
@@ -64,6 +69,9 @@ export class DomainProcess implements DomainService {
   private paused: boolean
   private reason: ShutdownReason | undefined
   private dying = false
+  /** Of the migration that brought the domain here. */
+  private token: string | undefined
+  private readonly tokens: MigrationTokens
   private messages = ''
   private typed: Uint8Array = new Uint8Array(0)
   private control: {close: () => Promise<void>} | undefined
@@ -71,6 +79,9 @@ export class DomainProcess implements DomainService {
   private readonly departure = new Departure({
     guest: () => (this.reason === undefined && !this.dying ? this.guest : undefined),
     domid: () => this.domid,
+    name: () => this.name,
+    rename: name => this.rename(name),
+    end: () => this.destroy(),
     resume: () => {
       if (!this.paused) this.guest?.unpause()
     },
@@ -84,6 +95,7 @@ export class DomainProcess implements DomainService {
   ) {
     const {record} = launch
     this.host = new HostDirectory(record.hostDirectory)
+    this.tokens = new MigrationTokens(record.hostDirectory)
     this.key = record.key
     this.domid = record.domid
     this.name = record.config.name
@@ -177,7 +189,9 @@ export class DomainProcess implements DomainService {
     delete this.launch.record.restore
     const source = openSource(fd, offset)
     try {
-      return {...(await restoreGuest(this.config, identity, threads, source)), origin: 'restored'}
+      const restored = await restoreGuest(this.config, identity, threads, source)
+      this.token = restored.token
+      return {...restored, origin: 'restored'}
     } finally {
       source.close()
     }
@@ -224,6 +238,7 @@ export class DomainProcess implements DomainService {
       this.log(`registers of the guest:\n${registers}\nend of its console:\n${tail}`)
     }
     this.settle('shutdown')
+    if (this.token !== undefined) this.tokens.noteEnd(this.token)
     const action = this.actionFor(reason)
     this.log(`Action for shutdown reason code ${code} is ${action}`)
     if (action === 'preserve') return
@@ -398,6 +413,35 @@ export class DomainProcess implements DomainService {
       if (!this.paused) this.guest?.unpause()
     }
     return report
+  }
+
+  send(request: SendRequest, stream: Duplex): void {
+    this.departure.send(request, stream)
+  }
+
+  sendProgress(): SendProgress {
+    return this.departure.present().progress
+  }
+
+  sent(): Promise<SendReport> {
+    return this.departure.present().sent
+  }
+
+  giveAway(ask: string | undefined): Promise<void> {
+    return this.departure.giveAway(ask)
+  }
+
+  migrated(outcome: Outcome | 'unknown'): Promise<Outcome> {
+    return this.departure.migrated(outcome)
+  }
+
+  accept(paused: boolean): void {
+    const {token} = this
+    if (token !== undefined && !this.tokens.accept(token)) {
+      throw new OperatorError('the sender has taken the domain back', {exitCode: 3})
+    }
+    this.launch.accepted()
+    if (!paused) this.unpause()
   }
 
   dmesg(clear: boolean): string {

@@ -27,7 +27,7 @@ export async function restoreGuest(
   identity: GuestIdentity,
   threads: GuestThreads,
   source: StreamSource,
-): Promise<{guest: Guest; enter: () => void}> {
+): Promise<{guest: Guest; enter: () => void; token?: string}> {
   const machine = emptyMachine(config)
   const {memory, layout} = machine
   const contents = await readStream(source, start => {
@@ -50,7 +50,12 @@ export async function restoreGuest(
   // Linux shows its wall clock's step only when it wakes from a suspend: it is asked for one, which the hypervisor cancels (hypercall/sched.ts).
   const stepsAtSuspend = guest.dom0.read(`/local/domain/${domid}/control/feature-suspend`) === '1'
   if (stepsAtSuspend) requestShutdown(guest.dom0, domid as DomId, 'suspend')
-  return {guest, enter: () => threads.enter({resumeAtNs: state.timeNs, stepsAtSuspend})}
+  const {token} = contents.start
+  return {
+    guest,
+    enter: () => threads.enter({resumeAtNs: state.timeNs, stepsAtSuspend}),
+    ...(typeof token === 'string' ? {token} : {}),
+  }
 }
 
 function sharedPage({layout}: Machine, frame: number): Mfn {

@@ -134,9 +134,10 @@ export class Host {
 
   /**
    * Starts a domain, or one that was saved, and resolves when it exists; it runs at once unless `paused`. On any failure nothing of it is left.
+   * One that arrives by migration ends with this process until it is accepted.
    * Errors: OperatorError, also with what the domain process answered.
    */
-  async start(config: DomainConfig, paused: boolean, saved?: SavedDomain): Promise<DomainRecord> {
+  async start(config: DomainConfig, paused: boolean, saved?: SavedDomain, arriving = false): Promise<DomainRecord> {
     const record = await this.directory.reserve({
       name: config.name,
       uuid: config.uuid,
@@ -156,6 +157,7 @@ export class Host {
         paused,
         socketPath: this.directory.socketPath(record.key),
         consoleLogPath: this.directory.consoleLogPath(config.name),
+        ...(arriving ? {arriving} : {}),
         ...(saved === undefined ? {} : {restore: {fd: streamFd, offset: saved.head.bytes}}),
       }
       await this.launch(launched, saved?.fd)
@@ -282,7 +284,8 @@ export class Host {
       child.once('disconnect', silent)
       child.once('message', (reply: LaunchReply) => {
         child.off('disconnect', silent)
-        if (child.connected) child.disconnect()
+        if (record.arriving) child.channel?.unref()
+        else if (child.connected) child.disconnect()
         child.unref()
         if ('ready' in reply) resolve()
         else reject(new OperatorError(reply.failed.message, reply.failed))

@@ -10,6 +10,7 @@ import {OperatorError} from '../../lib/base/errors.js'
 import type {DomainService, DomainStatus} from '../../lib/control/protocol.js'
 import {maximumLineBytes} from '../../lib/control/protocol.js'
 import {ControlClient, serveControl} from '../../lib/control/socket.js'
+import {noDeparture} from '../support/no-departure.js'
 
 const gone = {message: 'the domain has gone'}
 const nobody = {message: /^no domain process answers on/}
@@ -44,7 +45,7 @@ function recordingService(calls: unknown[] = []): DomainService & {consoles: Dup
       throw new TypeError('ours')
     },
     wait: until => (until === 'death' ? new Promise(() => {}) : Promise.resolve({domid: 3, reason: 'poweroff'})),
-    save: async () => ({rounds: [], bytes: 0, totalMs: 0, parkedMs: 0}),
+    ...noDeparture,
     attachConsole: stream => void consoles.push(stream),
   }
 }

@@ -20,6 +20,7 @@ import {HostDirectory} from '../../lib/control/host-directory.js'
 import {domainTitle, receiveLaunch} from '../../lib/control/launch.js'
 import type {DomainEnd, DomainService, DomainStatus, ShutdownReason} from '../../lib/control/protocol.js'
 import {serveControl} from '../../lib/control/socket.js'
+import {noDeparture} from './no-departure.js'
 
 let release = (): void => {}
 const launch = await receiveLaunch(() => {
@@ -153,7 +154,7 @@ const service: DomainService = {
     reason !== undefined && until === 'shutdown'
       ? Promise.resolve({domid, reason})
       : new Promise(resolve => waiters.push({until, resolve})),
-  save: async () => ({rounds: [], bytes: 0, totalMs: 0, parkedMs: 0}),
+  ...noDeparture,
   attachConsole: stream => hub.attach(stream),
 }
 

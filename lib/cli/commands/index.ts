@@ -18,6 +18,8 @@ const modules: Record<string, () => Promise<{default: Command}>> = {
   list: () => import('./list.js'),
   'mem-max': () => import('./mem-max.js'),
   'mem-set': () => import('./mem-set.js'),
+  migrate: () => import('./migrate.js'),
+  'migrate-receive': () => import('./migrate-receive.js'),
   pause: () => import('./pause.js'),
   reboot: () => import('./reboot.js'),
   rename: () => import('./rename.js'),

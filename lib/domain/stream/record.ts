@@ -54,6 +54,8 @@ export interface StreamStart {
   readonly frames: number
   /** Leaf 1 ECX and EDX, leaf 7 EBX of CPUID as the guest has seen them. */
   readonly cpu: readonly number[]
+  /** Of a migration (control/migration-tokens.ts): the copy must take it before it runs. */
+  readonly token?: string
 }
 
 /** Runs of frames, with what they are. */

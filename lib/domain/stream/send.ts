@@ -27,6 +27,8 @@ const sliceMs = 20
 export interface SendOptions {
   /** Copy while the guest runs. */
   readonly live: boolean
+  /** Of a migration (control/migration-tokens.ts). */
+  readonly token?: string
   /** Called during and after each round. */
   readonly onProgress?: (round: number, pages: number) => void
 }
@@ -48,7 +50,8 @@ export async function sendGuest(
     rounds.push(done)
     return done
   }
-  await writer.json(RecordType.start, describeMachine(guest.machine))
+  const {token} = options
+  await writer.json(RecordType.start, {...describeMachine(guest.machine), ...(token === undefined ? {} : {token})})
   const sinceMs = performance.now()
   let parkedAtMs: number
   if (options.live) {

@@ -235,6 +235,7 @@ export class DomainGoneError extends OperatorError {}
 /** xl's end: several requests may be under way at once. */
 export class ControlClient {
   private nextId = 1
+  private isStream = false
   private readonly waiting = new Map<number, {resolve: (result: unknown) => void; reject: (error: Error) => void}>()
   private pendingStream: {id: number; begin: (rest: Buffer) => void} | undefined
 
@@ -251,6 +252,10 @@ export class ControlClient {
       line => this.take(line),
       () => socket.destroy(new OperatorError('a domain process sent a line that is too long')),
     )
+    socket.on('end', () => {
+      // A domain that has sent its stream ends its side; the connection then stands for xl's being there.
+      if (!this.isStream) socket.end()
+    })
     socket.on('error', () => {})
     socket.on('close', () => {
       this.release()
@@ -263,7 +268,6 @@ export class ControlClient {
   static connect(path: string): Promise<ControlClient> {
     const at = reachable(path)
     return new Promise((resolve, reject) => {
-      // A domain that has sent its stream ends its side; the connection then stands for xl's being there.
       const socket = createConnection({path: at.path, allowHalfOpen: true})
       const refused = (cause: Error): void => {
         at.release()
@@ -301,6 +305,7 @@ export class ControlClient {
 
   /** Turns this connection into the domain's stream for a migration, in the same way. */
   send(request: Operations['send']['arguments']): Promise<Socket> {
+    this.isStream = true
     return this.stream('send', request)
   }
 

@@ -12,7 +12,6 @@ import type {Duplex} from 'node:stream'
 import type {DomId} from '../base/brand.js'
 import {OperatorError} from '../base/errors.js'
 import {BoundedLog} from '../control/bounded-log.js'
-import {ConsoleHub} from '../control/console-hub.js'
 import type {DomainAction, DomainConfig} from '../control/domain-config.js'
 import type {Outcome} from '../control/handshake.js'
 import {HostDirectory} from '../control/host-directory.js'
@@ -37,6 +36,7 @@ import {requestShutdown, sendSysrq} from '../xenstore/control.js'
 import {renameInTree} from '../xenstore/domain-tree.js'
 import {bootGuest, type GuestIdentity} from './boot-guest.js'
 import {Departure} from './departure.js'
+import {DomainConsole} from './domain-console.js'
 import {collectGarbage} from './garbage.js'
 import type {Guest} from './guest.js'
 import {DomainMemory} from './memory.js'
@@ -53,8 +53,7 @@ const dmesgLimit = 16 << 10
 
 export class DomainProcess implements DomainService {
   private readonly host: HostDirectory
-  private readonly hub: ConsoleHub
-  private readonly consoleLog: BoundedLog
+  private readonly console: DomainConsole
   private readonly processLog: BoundedLog
   private readonly waiters: {until: 'shutdown' | 'death'; resolve: (end: DomainEnd) => void}[] = []
   private key: string
@@ -73,7 +72,6 @@ export class DomainProcess implements DomainService {
   private token: string | undefined
   private readonly tokens: MigrationTokens
   private messages = ''
-  private typed: Uint8Array = new Uint8Array(0)
   private control: {close: () => Promise<void>} | undefined
 
   private readonly departure = new Departure({
@@ -101,9 +99,8 @@ export class DomainProcess implements DomainService {
     this.name = record.config.name
     this.memoryKb = record.config.memoryKb
     this.paused = record.paused
-    this.consoleLog = new BoundedLog(record.consoleLogPath)
+    this.console = new DomainConsole(record.consoleLogPath)
     this.processLog = new BoundedLog(this.host.logPath(this.name))
-    this.hub = new ConsoleHub(() => this.feed())
   }
 
   private get config(): DomainConfig {
@@ -159,18 +156,7 @@ export class DomainProcess implements DomainService {
       : await bootGuest(config, identity, threads, isWanted)
     if (made === undefined || !isWanted()) return undefined
     const {guest, enter, origin} = made
-    guest.console.attach(
-      {
-        write: bytes => {
-          this.consoleLog.write(bytes)
-          this.hub.write(bytes.slice())
-          return true
-        },
-        skipped: () => {},
-        end: () => {},
-      },
-      true,
-    )
+    this.console.connect(guest.console)
     this.memory = new DomainMemory(guest, this.domid as DomId, {
       countedKb: this.countedKb,
       account: async (memoryKb, hostMemoryKb) => {
@@ -208,22 +194,6 @@ export class DomainProcess implements DomainService {
     else this.log(message.line)
   }
 
-  /** Typed bytes go to the guest as far as there is room. */
-  private feed(): void {
-    const {guest} = this
-    if (guest === undefined) return
-    for (;;) {
-      if (this.typed.length === 0) this.typed = this.hub.takeInput(1024)
-      if (this.typed.length === 0) return
-      const taken = guest.console.feed(this.typed)
-      this.typed = this.typed.subarray(taken)
-      if (this.typed.length > 0) {
-        guest.console.whenRoom(() => this.feed())
-        return
-      }
-    }
-  }
-
   /** The guest has shut down, with Xen's reason code: says so, then does what the configuration wants. */
   private async shutDown(code: number, registers: string): Promise<void> {
     if (this.reason !== undefined || this.dying) return
@@ -234,8 +204,7 @@ export class DomainProcess implements DomainService {
     this.guest?.onSettled()
     this.log(`Domain ${this.domid} has shut down, reason code ${code} 0x${code.toString(16)}`)
     if (reason === 'crash') {
-      const tail = new TextDecoder().decode(this.hub.tail(crashTailBytes))
-      this.log(`registers of the guest:\n${registers}\nend of its console:\n${tail}`)
+      this.log(`registers of the guest:\n${registers}\nend of its console:\n${this.console.tail(crashTailBytes)}`)
     }
     this.settle('shutdown')
     if (this.token !== undefined) this.tokens.noteEnd(this.token)
@@ -291,6 +260,7 @@ export class DomainProcess implements DomainService {
     if (guest === undefined) return
     this.memoryKb = memory?.nextKb ?? this.memoryKb
     this.guest = undefined
+    this.console.connect(undefined)
     this.memory = undefined
     await memory?.close()
     await guest.stop()
@@ -306,9 +276,8 @@ export class DomainProcess implements DomainService {
     // The log is whole before anyone learns of the end.
     this.log('Done. Exiting now')
     this.settle('death')
-    await this.hub.end()
+    await this.console.end()
     await this.control?.close()
-    this.consoleLog.close()
     this.processLog.close()
     process.exit(0)
   }
@@ -462,6 +431,6 @@ export class DomainProcess implements DomainService {
   }
 
   attachConsole(stream: Parameters<DomainService['attachConsole']>[0]): void {
-    this.hub.attach(stream)
+    this.console.attach(stream)
   }
 }

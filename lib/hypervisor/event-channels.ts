@@ -58,7 +58,7 @@ export class EventChannels {
 
   close(port: number): void {
     this.bind(port, PortKind.free)
-    Atomics.and(this.memory.int32, (this.shared + pendingOffset + (port >> 5) * 4) >> 2, ~(1 << (port & 31)))
+    Atomics.and(this.memory.int32, (this.shared + pendingOffset + (port >> 5) * 4) >>> 2, ~(1 << (port & 31)))
   }
 
   /** The port a VIRQ is bound to, or 0. */
@@ -81,7 +81,7 @@ export class EventChannels {
   }
 
   isPending(port: number): boolean {
-    return ((this.memory.int32[(this.shared + pendingOffset + (port >> 5) * 4) >> 2] >>> (port & 31)) & 1) !== 0
+    return ((this.memory.int32[(this.shared + pendingOffset + (port >> 5) * 4) >>> 2] >>> (port & 31)) & 1) !== 0
   }
 
   /** True when one of the ports that sched_op poll waits for is pending. */
@@ -98,8 +98,8 @@ export class EventChannels {
     const {int32} = this.memory
     const bit = 1 << (port & 31)
     const word = (port >> 5) * 4
-    if (Atomics.or(int32, (this.shared + pendingOffset + word) >> 2, bit) & bit) return
-    if ((Atomics.load(int32, (this.shared + maskOffset + word) >> 2) & bit) === 0) this.select(port)
+    if (Atomics.or(int32, (this.shared + pendingOffset + word) >>> 2, bit) & bit) return
+    if ((Atomics.load(int32, (this.shared + maskOffset + word) >>> 2) & bit) === 0) this.select(port)
     this.wake()
   }
 
@@ -119,17 +119,17 @@ export class EventChannels {
     const {int32} = this.memory
     const bit = 1 << (port & 31)
     const word = (port >> 5) * 4
-    Atomics.and(int32, (this.shared + maskOffset + word) >> 2, ~bit)
-    if (Atomics.load(int32, (this.shared + pendingOffset + word) >> 2) & bit) this.select(port)
+    Atomics.and(int32, (this.shared + maskOffset + word) >>> 2, ~bit)
+    if (Atomics.load(int32, (this.shared + pendingOffset + word) >>> 2) & bit) this.select(port)
   }
 
   private select(port: number): void {
     const {int32} = this.memory
-    const info = Atomics.load(int32, field.vcpuInfo >> 2)
+    const info = Atomics.load(int32, field.vcpuInfo >> 2) >>> 0
     const selector = port >> 6
-    Atomics.or(int32, (info + 8 + (selector >> 5) * 4) >> 2, 1 << (selector & 31))
+    Atomics.or(int32, (info + 8 + (selector >> 5) * 4) >>> 2, 1 << (selector & 31))
     // Byte 0 of vcpu_info is upcall_pending; the mask is byte 1 of the same word.
-    Atomics.or(int32, info >> 2, 1)
+    Atomics.or(int32, info >>> 2, 1)
     Atomics.store(int32, (this.layout.vcpuBase + state.pending) >> 2, 1)
   }
 

@@ -179,7 +179,7 @@ export class Hypervisor implements Platform {
   exception(vcpu: Vcpu, fault: Fault): void {
     if (fault.vector === pageFault) {
       const {uint32} = this.memory
-      const cr2 = (uint32[field.vcpuInfo >> 2] + VcpuInfo.cr2) >> 2
+      const cr2 = (uint32[field.vcpuInfo >> 2] + VcpuInfo.cr2) >>> 2
       uint32[cr2] = uint32[(vcpu.base + state.cr2) >> 2]
       uint32[cr2 + 1] = uint32[(vcpu.base + state.cr2 + 4) >> 2]
     }

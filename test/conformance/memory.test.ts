@@ -117,3 +117,26 @@ t.test('a guest shrinks and grows between its minimum and maxmem', {skip}, async
   await until(async () => (await memory()) === 256)
   t.notMatch(guest.text(), kernelTrouble)
 })
+
+t.test('a guest with more than 2 GiB', {skip}, async t => {
+  if (typeof image === 'string') return
+  const host = new TestHost(realXl)
+  t.teardown(() => host.close())
+  const work = [
+    "awk '/MemTotal/{print ($2>2200*1024)}' /proc/meminfo",
+    'mkdir /big; mount -t tmpfs -o size=1000m big /big; seq 1 20000 >/big/a',
+    'for f in b c d; do cat /big/a /big/a /big/a /big/a >/big/$f; cp /big/$f /big/a; done',
+    'wc -c </big/d',
+  ]
+  const script = Buffer.from(work.join('\n')).toString('base64')
+  const {status, stdout} = await host.xl([
+    ...['create', '-c', '-q'],
+    ...imageSettings(image, 'large', `gastwirt.run64=${script}`),
+    'memory=2304',
+  ])
+  const lines = stdout.split('\n').map(line => line.replace(/\r+$/, ''))
+  const printed = lines.slice(lines.indexOf('gastwirt: init')).filter(line => line !== '' && !line.startsWith('['))
+  const bytes = Array.from({length: 20_000}, (_, index) => `${index + 1}\n`).join('').length * 64
+  t.strictSame([status, printed.slice(-3)], [0, ['1', `${bytes}`, 'gastwirt: exit 0']])
+  t.notMatch(stdout, kernelTrouble)
+})

@@ -2,6 +2,7 @@
  * Memory of a running Debian guest: its own balloon driver takes and gives it, the host has what it gave, and nothing the guest keeps is touched.
  */
 import {readFileSync} from 'node:fs'
+import {join} from 'node:path'
 import t, {type Test} from 'tap'
 import {canReachHostMemory} from '../../lib/domain/host-memory.js'
 import {debianImage, imageSettings, kernelTrouble} from '../support/debian-image.js'
@@ -23,15 +24,23 @@ async function smallGuest(test: Test) {
   })
   if (typeof image === 'string') throw new Error(image)
   await host.xl(['create', '-q', ...imageSettings(image, 'web', ''), 'memory=128', 'maxmem=256'])
-  const console = host.spawn(['console', 'web'])
-  console.stdout!.on('data', bytes => {
-    seen += bytes
-  })
+  const attach = () => {
+    const child = host.spawn(['console', 'web'])
+    child.stdout!.on('data', bytes => {
+      seen += bytes
+    })
+    return child
+  }
+  let console = attach()
   await until(() => prompt.test(seen))
   let asked = 0
   return {
     host,
     text: () => seen,
+    /** Opens its console anew. */
+    attach(): void {
+      console = attach()
+    },
     memory: async () => Number((await host.xl(['list', 'web'])).stdout.split('\n')[1].split(/\s+/)[2]),
     freeMib: async () => Number((await host.xl(['info', 'free_memory'])).stdout),
     /** What a shell command prints. */
@@ -108,6 +117,20 @@ t.test('a guest shrinks and grows between its minimum and maxmem', {skip}, async
   t.match(await host.xl(['mem-set', 'web', '160']), {status: 0, stdout: '', stderr: ''})
   await until(async () => (await memory()) === 160)
   t.equal(await says('sha256sum /keep'), sum, 'and lives on')
+
+  const file = join(host.folder, 'web.save')
+  t.match(await host.xl(['save', 'web', file]), {status: 0})
+  t.match(await host.xl(['restore', '-p', file]), {status: 0})
+  guest.attach()
+  t.match(await host.xl(['unpause', 'web']), {status: 0})
+  t.equal(await memory(), 160, 'restored, it has what it had')
+  t.equal(await guest.freeMib(), hostFree + 128 - 160, 'and the host counts it')
+  t.equal(await says('sha256sum /keep'), sum)
+  t.match(await host.xl(['mem-set', 'web', '112']), {status: 0})
+  await until(async () => (await memory()) === 112)
+  t.match(await host.xl(['mem-set', 'web', '160']), {status: 0})
+  await until(async () => (await memory()) === 160)
+  t.equal(await says('sha256sum /keep'), sum, 'pages of the file do not come back')
 
   const before = guest.text().length
   await host.xl(['reboot', 'web'])

@@ -75,6 +75,10 @@ t.test('requests and replies', async t => {
     exitCode: 3,
   })
   t.match(bugs, [TypeError])
+  for (const kb of [0, -1, 1.5, Number.NaN, '5'])
+    await t.rejects(client.request('setMemory', {limit: 'target', kb: kb as number}), {
+      message: 'a domain cannot have so much memory',
+    })
   await t.rejects(client.request('fly' as 'pause', {}), {message: 'this domain does not know the request "fly"'})
   await Promise.all([server.close(), t.rejects(waiting, gone, 'the end of the process ends what is under way')])
   await client.closed

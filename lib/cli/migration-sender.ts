@@ -39,14 +39,14 @@ export function transportOf(command: string, host: string): string {
 }
 
 /**
- * Moves the domain; resolves when it runs there. Errors: OperatorError; the domain then runs here.
+ * Moves the domain; resolves when it runs there. What happens is told to `report`. Errors: OperatorError; the domain then runs here.
  */
 export async function sendDomain(
   host: Host,
   record: DomainRecord,
   config: DomainConfig,
   {command, receiverOptions}: Destination,
-  report: Report,
+  report?: Report,
 ): Promise<Migrated> {
   const token = randomUUID()
   const transport = spawn('sh', ['-c', [command, 'migrate-receive', ...receiverOptions].join(' ')], {
@@ -71,13 +71,13 @@ export async function sendDomain(
     }
     const sentAtMs = performance.now()
     await talk.expect(handshake.received)
-    report.error('migration sender: Target has acknowledged transfer.')
+    report?.error('migration sender: Target has acknowledged transfer.')
     await domain.request('giveAway', {ask: `${command} migrate-receive --outcome ${token}`})
-    report.error('migration sender: Giving target permission to start.')
+    report?.error('migration sender: Giving target permission to start.')
     const outcome = await letStart(talk, domain)
     const downtimeMs = sent.parkedMs + performance.now() - sentAtMs
     if (outcome === 'refused') throw new OperatorError('the target did not start the domain')
-    report.error('migration sender: Target reports successful startup.')
+    report?.error('migration sender: Target reports successful startup.')
     return {report: sent, downtimeMs}
   } catch (error) {
     throw talk.failure(error)
@@ -107,8 +107,8 @@ async function letStart(talk: Talk, domain: ControlClient): Promise<handshake.Ou
 }
 
 /** Shows the rounds while they last. */
-function showProgress(domain: ControlClient, report: Report): (hasSucceeded: boolean) => void {
-  const spinner = report.colourful ? report.progress('migrating') : undefined
+function showProgress(domain: ControlClient, report: Report | undefined): (hasSucceeded: boolean) => void {
+  const spinner = report?.colourful ? report.progress('migrating') : undefined
   const timer = setInterval(async () => {
     if (spinner === undefined) return
     const {round, pages} = await domain.request('sendProgress', {}).catch(() => ({round: 0, pages: 0}))

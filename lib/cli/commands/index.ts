@@ -11,6 +11,7 @@ const modules: Record<string, () => Promise<{default: Command}>> = {
   dmesg: () => import('./dmesg.js'),
   domid: () => import('./domid.js'),
   domname: () => import('./domname.js'),
+  evacuate: () => import('./evacuate.js'),
   fork: () => import('./fork.js'),
   help: () => import('./help.js'),
   image: () => import('./image.js'),

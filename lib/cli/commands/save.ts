@@ -1,12 +1,32 @@
 /** `xl save`: a domain into a file. */
 import {rmSync} from 'node:fs'
 import {resolve} from 'node:path'
+import type {Writable} from 'node:stream'
+import {pipeline} from 'node:stream/promises'
 import type {DomainConfig} from '../../control/domain-config.js'
+import type {DomainRecord} from '../../control/host-directory.js'
 import type {AfterSave} from '../../control/protocol.js'
 import {draftPath, encodeSaveHead} from '../../control/save-file.js'
 import {DomainGoneError} from '../../control/socket.js'
 import {readConfigFile} from '../../toolstack/config-file.js'
+import type {Host} from '../../toolstack/host.js'
 import {command, recordOf} from '../command.js'
+
+/** The same stream into a pipe; what reads it may be on another host. */
+async function saveToPipe(host: Host, record: DomainRecord, config: DomainConfig, after: AfterSave, out: Writable) {
+  const domain = await host.connect(record)
+  const sending = await host.connect(record)
+  try {
+    if (after === 'pause') await domain.request('pause', {})
+    await pipeline(await sending.send({live: after === 'run', config}), out, {end: false})
+    await domain.request('sent', {})
+    await domain.request('migrated', {outcome: after === 'end' ? 'accepted' : 'refused'})
+  } finally {
+    // Without an outcome the domain goes on.
+    sending.close()
+    domain.close()
+  }
+}
 
 export default command({
   name: 'save',
@@ -35,13 +55,11 @@ export default command({
     const after: AfterSave = options.c ? 'run' : options.p ? 'pause' : 'end'
     report.error(`Saving to ${file} new xl format (info ${encodeSaveHead(saved).info})`)
     try {
-      await host.ask(record, 'save', {
-        path: resolve(file),
-        after,
-        config: saved,
-        compress: options.zstd === true,
-        durable: true,
-      })
+      if (file === '-') await saveToPipe(host, record, saved, after, context.world.stdout)
+      else {
+        const [path, compress] = [resolve(file), options.zstd === true]
+        await host.ask(record, 'save', {path, after, config: saved, compress, durable: true})
+      }
     } catch (error) {
       if (error instanceof DomainGoneError) rmSync(draftPath(resolve(file), record.owner.pid), {force: true})
       await report.failure('save', error)

@@ -116,6 +116,7 @@ export function buildDomain(request: BuildRequest): BuiltDomain {
   if (cmdline.length > longestCmdline) {
     throw new OperatorError(`the kernel command line has ${cmdline.length} bytes; a PV guest takes ${longestCmdline}`, {
       hint: 'shorten "cmdline", "root" or "extra"',
+      exitCode: 3,
     })
   }
   if (sharedInfo < ramPages) bug(`shared_info has MFN ${sharedInfo} inside RAM of ${ramPages} pages`)

@@ -109,7 +109,7 @@ export async function readKernelImage(file: Uint8Array, name: string): Promise<K
     return describe(elf, name)
   } catch (error) {
     if (!(error instanceof ElfError || error instanceof PayloadError)) throw error
-    throw new OperatorError(`kernel "${name}" ${error.message}`, {hint: wanted, cause: error})
+    throw new OperatorError(`kernel "${name}" ${error.message}`, {hint: wanted, exitCode: 3, cause: error})
   }
 }
 

@@ -74,7 +74,7 @@ export function layOut(kernel: KernelImage, ramPages: number, ramdiskBytes: numb
   parts.push('the first page tables')
   throw new OperatorError(
     `memory of ${Math.floor(ramPages / 256)} MiB does not hold ${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`,
-    {hint: `they fit in memory = ${mebibytes(least)} or more; the kernel needs some more to run`},
+    {hint: `they fit in memory = ${mebibytes(least)} or more; the kernel needs some more to run`, exitCode: 3},
   )
 }
 

@@ -2,32 +2,40 @@
  * Decoded code: blocks of records by the page they were decoded from. A block belongs to one page of linear memory (two when its last
  * instruction spans pages) and to one linear address, because records hold absolute addresses. A store to a page with code drops all
  * blocks of that page.
+ *
+ * There are a hundred thousand blocks after a boot, so they are no objects: a block is named by where its head lies, and heads are chained
+ *
+ *   by place   bucket of the place of its first instruction ─► head ─► head      (find)
+ *   by page    page ─► head ─► head                                            (a store to the page)
+ *   free       by number of instructions: a new block takes the place of one as long as itself, so a head stays a head
  */
-
+import {blockHead} from './block-head.js'
 import {recordBytes} from './decode/record.js'
-import {blockHead} from './dispatcher.js'
 import type {LinearMemory} from './memory.js'
 
-export interface Block {
+/** What a block is made from. */
+export interface BlockFacts {
   readonly ripLow: number
   readonly ripHigh: number
   /** Code segment size and MMU mode the block was made for. */
   readonly mode: number
-  /** Address of its head in linear memory. */
-  readonly head: number
-  readonly instructions: number
   readonly page: number
   /** Byte offset of the second page, or 0. */
   readonly secondPage: number
-  /** Byte offset of the first instruction in linear memory. */
-  readonly start: number
+  readonly instructions: number
   readonly usesFpu: boolean
+}
+
+/** A block that somebody keeps in mind, though it may be dropped. */
+export interface KnownBlock {
+  readonly head: number
+  readonly birth: number
 }
 
 /** Who must know when code comes and goes. */
 export interface CodeWatcher {
-  /** A block went away: jump caches must forget it. */
-  dropped(block: Block): void
+  /** The block of a head went away: jump caches must forget it. */
+  dropped(place: number, head: number): void
   /** All blocks went away. */
   cleared(): void
   /** Blocks of some page went away: translations that wait for a call to return may be among them. */
@@ -36,16 +44,34 @@ export interface CodeWatcher {
   firstCode(page: number): void
 }
 
+const buckets = 1 << 16
+const longestBlock = 64
+
+/** Words of a head. */
+const Word = {
+  page: blockHead.page >> 2,
+  translation: blockHead.translation >> 2,
+  secondPage: blockHead.secondPage >> 2,
+  rip: blockHead.rip >> 2,
+  mode: blockHead.mode >> 2,
+  birth: blockHead.birth >> 2,
+  nextAlike: blockHead.nextAlike >> 2,
+  nextInPage: blockHead.nextInPage >> 2,
+  nextInSecond: blockHead.nextInSecond >> 2,
+} as const
+
+const bucketOf = (place: number) => (Math.imul(place, 0x9e3779b1) >>> 16) & (buckets - 1)
+
 export class CodeCache {
-  private readonly blocks = new Map<number, Block[]>()
-  private readonly pages = new Map<number, Set<Block>>()
-  private readonly heads = new Map<number, Block>()
+  private readonly uint32: Uint32Array
+  private readonly bytes: Uint8Array
+  private readonly byPlace = new Uint32Array(buckets)
+  private readonly byPage: Uint32Array
+  private readonly free = new Uint32Array(longestBlock)
   /** One byte per page of linear memory: it holds decoded code. */
   private readonly codePages: Uint8Array
-  private readonly view: DataView
   private next: number
-  /** Heads of dropped blocks by their number of instructions. A new block takes the place of one as long as itself: a head stays a head. */
-  private readonly free = new Map<number, number[]>()
+  private births = 0
 
   constructor(
     memory: LinearMemory,
@@ -54,7 +80,9 @@ export class CodeCache {
     private readonly areaEnd: number,
     private readonly watcher: CodeWatcher,
   ) {
-    this.view = memory.view
+    this.uint32 = memory.uint32
+    this.bytes = memory.bytes
+    this.byPage = new Uint32Array(memory.bytes.length >>> 12)
     this.codePages = memory.bytes.subarray(codePages, codePages + (memory.bytes.length >>> 12))
     this.codePages.fill(0)
     this.next = areaStart
@@ -64,19 +92,29 @@ export class CodeCache {
     return this.codePages[page >>> 12] !== 0
   }
 
-  find(start: number, ripLow: number, ripHigh: number, mode: number): Block | undefined {
-    const candidates = this.blocks.get(start)
-    if (candidates === undefined) return undefined
-    for (const block of candidates) {
-      if (block.ripLow === ripLow && block.ripHigh === ripHigh && block.mode === mode) return block
+  /** Head of the block at a place in linear memory that was made for this address and mode, 0 when there is none. */
+  find(place: number, ripLow: number, ripHigh: number, mode: number): number {
+    const {uint32} = this
+    for (let head = this.byPlace[bucketOf(place)]; head !== 0; head = uint32[(head >>> 2) + Word.nextAlike]) {
+      const at = head >>> 2
+      if (
+        uint32[at + Word.rip] === ripLow &&
+        uint32[at + Word.rip + 1] === ripHigh &&
+        uint32[at + Word.mode] === mode &&
+        uint32[at + Word.page] + (ripLow & 0xfff) === place
+      )
+        return head
     }
-    return undefined
+    return 0
   }
 
   /** Room for a head and `instructions` records (and the end record); empties the whole cache when there is none. */
   reserve(instructions: number): number {
-    const former = this.free.get(instructions)?.pop()
-    if (former !== undefined) return former
+    const former = this.free[instructions]
+    if (former !== 0) {
+      this.free[instructions] = this.uint32[(former >>> 2) + Word.nextAlike]
+      return former
+    }
     const bytes = recordBytes * (instructions + 2)
     if (this.next + bytes > this.areaEnd) this.clear()
     const head = this.next
@@ -84,86 +122,158 @@ export class CodeCache {
     return head
   }
 
-  add(block: Block, countdown: number): void {
-    this.count(block, countdown)
-    this.view.setUint32(block.head + blockHead.page, block.page, true)
-    this.view.setUint32(block.head + blockHead.secondPage, block.secondPage, true)
-    this.view.setUint32(block.head + blockHead.rip, block.ripLow, true)
-    this.view.setUint32(block.head + blockHead.rip + 4, block.ripHigh, true)
-    this.view.setUint32(block.head + blockHead.mode, block.mode, true)
-    this.setTranslation(block, 0)
-    const list = this.blocks.get(block.start)
-    if (list) list.push(block)
-    else this.blocks.set(block.start, [block])
-    this.heads.set(block.head, block)
-    this.own(block.page, block)
-    if (block.secondPage !== 0) this.own(block.secondPage, block)
+  /** Makes the block of a reserved head known. */
+  add(
+    head: number,
+    {ripLow, ripHigh, mode, page, secondPage, instructions, usesFpu}: BlockFacts,
+    countdown: number,
+  ): void {
+    const {uint32} = this
+    const at = head >>> 2
+    uint32[at + Word.page] = page
+    uint32[at + Word.translation] = 0
+    uint32[at + Word.secondPage] = secondPage
+    uint32[at + Word.rip] = ripLow
+    uint32[at + Word.rip + 1] = ripHigh
+    uint32[at + Word.mode] = mode
+    uint32[at + Word.birth] = this.births = (this.births + 1) >>> 0 || 1
+    this.bytes[head + blockHead.instructions] = instructions
+    this.bytes[head + blockHead.usesFpu] = usesFpu ? 1 : 0
+    this.count(head, countdown)
+    const bucket = bucketOf(page + (ripLow & 0xfff))
+    uint32[at + Word.nextAlike] = this.byPlace[bucket]
+    this.byPlace[bucket] = head
+    uint32[at + Word.nextInPage] = this.own(page, head)
+    uint32[at + Word.nextInSecond] = secondPage === 0 || secondPage === page ? 0 : this.own(secondPage, head)
   }
 
-  private own(page: number, block: Block): void {
-    let set = this.pages.get(page)
-    if (set === undefined) {
-      set = new Set()
-      this.pages.set(page, set)
+  /** Puts a block first in a page's chain; gives the one that was. */
+  private own(page: number, head: number): number {
+    const former = this.byPage[page >>> 12]
+    this.byPage[page >>> 12] = head
+    if (this.codePages[page >>> 12] === 0) {
       this.codePages[page >>> 12] = 1
       this.watcher.firstCode(page)
     }
-    set.add(block)
+    return former
   }
 
   /** Sets how often a block runs before it asks for translation. */
-  count(block: Block, countdown: number): void {
-    this.view.setInt32(block.head + blockHead.countdown, countdown, true)
+  count(head: number, countdown: number): void {
+    this.uint32[(head + blockHead.countdown) >>> 2] = countdown
   }
 
   /** The word of a block's translation, 0 while there is none. */
-  translation(block: Block): number {
-    return this.view.getUint32(block.head + blockHead.translation, true)
+  translation(head: number): number {
+    return this.uint32[(head >>> 2) + Word.translation]
   }
 
-  setTranslation(block: Block, word: number): void {
-    this.view.setUint32(block.head + blockHead.translation, word, true)
+  setTranslation(head: number, word: number): void {
+    this.uint32[(head >>> 2) + Word.translation] = word
   }
 
-  /** The block whose head is at an address, while it is current. */
-  blockAt(head: number): Block | undefined {
-    return this.heads.get(head)
+  /** The page that a block reaches into, or 0. */
+  secondPage(head: number): number {
+    return this.uint32[(head >>> 2) + Word.secondPage]
+  }
+
+  usesFpu(head: number): boolean {
+    return this.bytes[head + blockHead.usesFpu] !== 0
+  }
+
+  /** A block to keep in mind. */
+  known(head: number): KnownBlock {
+    return {head, birth: this.uint32[(head >>> 2) + Word.birth]}
+  }
+
+  /** True while that block has not been dropped. */
+  isCurrent({head, birth}: KnownBlock): boolean {
+    return birth !== 0 && this.uint32[(head >>> 2) + Word.birth] === birth
+  }
+
+  /** What a current block was made from. */
+  facts(head: number): BlockFacts {
+    const {uint32} = this
+    const at = head >>> 2
+    return {
+      ripLow: uint32[at + Word.rip],
+      ripHigh: uint32[at + Word.rip + 1],
+      mode: uint32[at + Word.mode],
+      page: uint32[at + Word.page],
+      secondPage: uint32[at + Word.secondPage],
+      instructions: this.bytes[head + blockHead.instructions],
+      usesFpu: this.usesFpu(head),
+    }
   }
 
   /** Drops every block that has bytes in the page. */
   invalidatePage(page: number): void {
-    const owned = this.pages.get(page)
-    if (owned === undefined) return
-    for (const block of owned) this.drop(block)
-    this.pages.delete(page)
+    let head = this.byPage[page >>> 12]
+    if (!this.hasCode(page)) return
+    while (head !== 0) {
+      const next = this.uint32[this.linkIn(page, head)]
+      const {page: first, secondPage} = this.facts(head)
+      if (secondPage !== 0 && secondPage !== first) this.leave(first === page ? secondPage : first, head)
+      this.forget(head)
+      head = next
+    }
+    this.byPage[page >>> 12] = 0
     this.codePages[page >>> 12] = 0
     this.watcher.changed()
   }
 
   /** Drops one block, of which no translation knows. */
-  drop(block: Block): void {
-    this.heads.delete(block.head)
-    this.setTranslation(block, 0)
-    this.release(block)
-    this.watcher.dropped(block)
-    const rest = this.blocks.get(block.start)!.filter(other => other !== block)
-    if (rest.length > 0) this.blocks.set(block.start, rest)
-    else this.blocks.delete(block.start)
-    this.pages.get(block.page)?.delete(block)
-    if (block.secondPage !== 0) this.pages.get(block.secondPage)?.delete(block)
+  drop(head: number): void {
+    const {page, secondPage} = this.facts(head)
+    this.leave(page, head)
+    if (secondPage !== 0 && secondPage !== page) this.leave(secondPage, head)
+    this.forget(head)
   }
 
-  private release({head, instructions}: Block): void {
-    const list = this.free.get(instructions)
-    if (list) list.push(head)
-    else this.free.set(instructions, [head])
+  /** Word offset of a block's link in the chain of a page. */
+  private linkIn(page: number, head: number): number {
+    const at = head >>> 2
+    return at + (this.uint32[at + Word.page] === page ? Word.nextInPage : Word.nextInSecond)
+  }
+
+  /** Takes a block out of a page's chain. */
+  private leave(page: number, head: number): void {
+    const {uint32, byPage} = this
+    const next = uint32[this.linkIn(page, head)]
+    if (byPage[page >>> 12] === head) {
+      byPage[page >>> 12] = next
+      return
+    }
+    let before = byPage[page >>> 12]
+    while (uint32[this.linkIn(page, before)] !== head) before = uint32[this.linkIn(page, before)]
+    uint32[this.linkIn(page, before)] = next
+  }
+
+  /** Takes a block out of its bucket; its head is free. */
+  private forget(head: number): void {
+    const {uint32, byPlace} = this
+    const at = head >>> 2
+    const place = uint32[at + Word.page] + (uint32[at + Word.rip] & 0xfff)
+    const bucket = bucketOf(place)
+    const next = uint32[at + Word.nextAlike]
+    if (byPlace[bucket] === head) byPlace[bucket] = next
+    else {
+      let before = byPlace[bucket] >>> 2
+      while (uint32[before + Word.nextAlike] !== head) before = uint32[before + Word.nextAlike] >>> 2
+      uint32[before + Word.nextAlike] = next
+    }
+    uint32[at + Word.translation] = 0
+    uint32[at + Word.birth] = 0
+    const instructions = this.bytes[head + blockHead.instructions]
+    uint32[at + Word.nextAlike] = this.free[instructions]
+    this.free[instructions] = head
+    this.watcher.dropped(place, head)
   }
 
   clear(): void {
-    this.blocks.clear()
-    this.free.clear()
-    this.heads.clear()
-    this.pages.clear()
+    this.byPlace.fill(0)
+    this.byPage.fill(0)
+    this.free.fill(0)
     this.codePages.fill(0)
     this.next = this.areaStart
     this.watcher.cleared()

@@ -12,14 +12,13 @@
  * lead, so that the translation goes on where it was. A RET that leads elsewhere (to another stack) is run on from there; whatever makes
  * the run loop look ends all of them. A cell of a CALL remembers the head of its target: the next call skips the search.
  */
+
 import {Code, type Module} from '../wasm/builder.js'
+import {blockHead} from './block-head.js'
 import {record, recordBytes} from './decode/record.js'
 import {Status} from './interpret.js'
 import {AccessKind} from './mmu/refill.js'
 import {ExitReason, jumpCache, state, tlb} from './state.js'
-
-/** The block head's fields. */
-export const blockHead = {countdown: 0, page: 4, translation: 8, secondPage: 12, rip: 16, mode: 24} as const
 
 /** Dispatchers inside each other: what V8's stack of a thread holds with room to spare. */
 const deepest = 64

@@ -4,7 +4,7 @@
  */
 import {Code} from '../wasm/builder.js'
 import {callableNames} from './callable.js'
-import {type Block, CodeCache} from './code-cache.js'
+import {CodeCache} from './code-cache.js'
 import {coreModule} from './core.js'
 import type {DecodedInstruction} from './decode/instruction-record.js'
 import {record, recordBytes} from './decode/record.js'
@@ -55,7 +55,7 @@ export class Engine {
     this.aloneHead = codePages + (memory.bytes.length >>> 12)
     const {blocks, translations} = splitArea(memory.bytes.length, area)
     this.code = new CodeCache(memory, codePages, blocks.start, blocks.end, {
-      dropped: block => tlb.unlink(block.start, block.head),
+      dropped: (place, head) => tlb.unlink(place, head),
       cleared: () => {
         tlb.flushJumps()
         this.forgetTranslations()
@@ -105,19 +105,21 @@ export class Engine {
     if (page < 0) return false
     const mode = vcpu.u32('codeBits') | vcpu.u32('mmuMode')
     const start = page + (low & 0xfff)
-    let block = this.code.find(start, low, high >>> 0, mode)
-    if (block !== undefined && block.secondPage !== 0) {
+    let head = this.code.find(start, low, high >>> 0, mode)
+    if (head !== 0 && this.code.secondPage(head) !== 0) {
       const second = this.secondPage(low, high)
       if (second < 0) return false
-      if (second !== block.secondPage) {
-        this.code.drop(block)
-        block = undefined
+      if (second !== this.code.secondPage(head)) {
+        this.code.drop(head)
+        head = 0
       }
     }
-    if ((vcpu.u32('cr0') & 8) !== 0 && (block === undefined || block.usesFpu)) return this.stepWithoutFpu()
-    block ??= this.decodeBlock(low, high, page, mode)
-    if (block === undefined) return false
-    vcpu.tlb.link(block.start, block.head)
+    if ((uint32[(vcpu.base + state.cr0) >>> 2] & 8) !== 0 && (head === 0 || this.code.usesFpu(head))) {
+      return this.stepWithoutFpu()
+    }
+    if (head === 0) head = this.decodeBlock(low, high, page, mode)
+    if (head === 0) return false
+    vcpu.tlb.link(start, head)
     return true
   }
 
@@ -158,13 +160,14 @@ export class Engine {
     return Object.assign(decoded, {secondPage})
   }
 
-  private decodeBlock(low: number, high: number, page: number, mode: number): Block | undefined {
+  /** Head of a new block, or 0 with a fault in state. */
+  private decodeBlock(low: number, high: number, page: number, mode: number): number {
     const list: (DecodedInstruction & {secondPage: number})[] = []
     let at = low
     while (list.length < maximumInstructions) {
       const decoded = this.decodeAt(at, high, page, list.length === 0)
       if (decoded === undefined) {
-        if (list.length === 0) return undefined
+        if (list.length === 0) return 0
         break
       }
       list.push(decoded)
@@ -174,19 +177,17 @@ export class Engine {
     }
     const head = this.code.reserve(list.length)
     this.writeRecords(head, list, low, high)
-    const block: Block = {
+    const facts = {
       ripLow: low,
       ripHigh: high >>> 0,
       mode,
-      head,
       instructions: list.length,
       page,
       secondPage: list.at(-1)!.secondPage,
-      start: page + (low & 0xfff),
       usesFpu: list.some(usesFpu),
     }
-    this.code.add(block, Number.isFinite(this.translateAfter) ? this.translateAfter : 0)
-    return block
+    this.code.add(head, facts, Number.isFinite(this.translateAfter) ? this.translateAfter : 0)
+    return head
   }
 
   private writeRecords(head: number, list: readonly DecodedInstruction[], low: number, high: number): void {
@@ -294,10 +295,11 @@ export class Engine {
   private compilerHost(records: Area): CompilerHost {
     const translator = new RegionTranslator(this.vcpu.memory, records)
     return {
-      blockAt: head => this.code.blockAt(head),
-      isCurrent: block => this.code.blockAt(block.head) === block,
-      wanted: block => this.code.translation(block) === 0,
-      cool: block => this.code.count(block, this.translateAfter),
+      known: head => this.code.known(head),
+      isCurrent: block => this.code.isCurrent(block),
+      facts: ({head}) => this.code.facts(head),
+      wanted: ({head}) => this.code.translation(head) === 0,
+      cool: ({head}) => this.code.count(head, this.translateAfter),
       translate: jobs => translator.translate(jobs),
       instantiate: module => this.instantiate(module),
       forgetAll: () => this.code.clear(),
@@ -306,16 +308,15 @@ export class Engine {
         this.table.set(this.nextRegion, code)
         return this.nextRegion++
       },
-      publish: (block, offset, word) => {
-        const ripLow = ((block.ripLow & ~0xfff) | offset) >>> 0
-        const start = block.page + offset
-        let target = this.code.find(start, ripLow, block.ripHigh, block.mode)
-        if (target === undefined) {
-          const head = this.code.reserve(0)
+      publish: ({head}, offset, word) => {
+        const facts = this.code.facts(head)
+        const ripLow = ((facts.ripLow & ~0xfff) | offset) >>> 0
+        let target = this.code.find(facts.page + offset, ripLow, facts.ripHigh, facts.mode)
+        if (target === 0) {
+          target = this.code.reserve(0)
           // No room: all code has been forgotten, this translation too.
           if ((word & 0xffff) >= this.nextRegion) return
-          target = {...block, ripLow, start, head, secondPage: 0, instructions: 0}
-          this.code.add(target, 0)
+          this.code.add(target, {...facts, ripLow, secondPage: 0, instructions: 0}, 0)
         }
         if (this.code.translation(target) === 0) this.code.setTranslation(target, word)
       },

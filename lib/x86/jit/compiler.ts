@@ -2,7 +2,7 @@
  * The vCPU's side of translation: gathers hot blocks, hands them to the translator (its own, or one on another thread), and takes in what
  * comes back. A block goes on in the interpreter meanwhile. A translation is named by a word: table slot | entry number << 16.
  */
-import type {Block} from '../code-cache.js'
+import type {BlockFacts, KnownBlock} from '../code-cache.js'
 import type {TranslationBatch, TranslationJob} from './translator.js'
 
 /** Hot blocks that wait for one module together: one module is far cheaper than many. */
@@ -31,13 +31,14 @@ export interface TranslationService {
 /** What the engine lends. */
 export interface CompilerHost {
   /** The block that has its head there. */
-  blockAt(head: number): Block | undefined
+  known(head: number): KnownBlock
+  facts(block: KnownBlock): BlockFacts
   /** Its page has not been written since it was decoded. */
-  isCurrent(block: Block): boolean
+  isCurrent(block: KnownBlock): boolean
   /** It has no translation yet. */
-  wanted(block: Block): boolean
+  wanted(block: KnownBlock): boolean
   /** Counts a block's executions once more before it asks again. */
-  cool(block: Block): void
+  cool(block: KnownBlock): void
   translate(jobs: readonly TranslationJob[]): TranslationBatch
   instantiate(module: WebAssembly.Module): Record<string, () => void>
   /** Forgets all code (and calls `reset`). */
@@ -47,13 +48,14 @@ export interface CompilerHost {
   /** Puts a function into the table and gives its slot. */
   place(code: () => void): number
   /** Makes an entry of a region known: code at `offset` in the page of `block` runs translation `word`. */
-  publish(block: Block, offset: number, word: number): void
+  publish(block: KnownBlock, offset: number, word: number): void
 }
 
 export class Compiler {
-  private readonly waiting = new Set<Block>()
+  /** By head. */
+  private readonly waiting = new Map<number, KnownBlock>()
   /** Blocks that translations are under way for, by ticket. */
-  private readonly asked = new Map<number, Block>()
+  private readonly asked = new Map<number, KnownBlock>()
   private tickets = 0
   private epoch = 0
   /** Batches taken in. */
@@ -70,8 +72,7 @@ export class Compiler {
 
   /** A block wants to be translated. */
   add(head: number): void {
-    const block = this.host.blockAt(head)
-    if (block !== undefined) this.waiting.add(block)
+    this.waiting.set(head, this.host.known(head))
     if (this.waiting.size >= batchSize) this.flush()
   }
 
@@ -81,9 +82,9 @@ export class Compiler {
     if (this.service !== undefined && this.waiting.size < batchSize && ++this.turns < patience) return
     this.turns = 0
     const jobs: TranslationJob[] = []
-    for (const block of this.waiting) {
+    for (const block of this.waiting.values()) {
       if (!this.host.isCurrent(block) || !this.host.wanted(block)) continue
-      const {page, mode, ripLow, ripHigh} = block
+      const {page, mode, ripLow, ripHigh} = this.host.facts(block)
       const ticket = this.tickets++
       this.asked.set(ticket, block)
       jobs.push({epoch: this.epoch, ticket, page, mode, ripLow, ripHigh, taken: this.taken})

@@ -2,27 +2,21 @@
  * xl's part in sending a domain to another host: starts the transport, carries the stream, does the talk of control/handshake.ts. The domain's own process
  * knows whose the domain is; this one may be killed at any time.
  */
-import {type ChildProcess, spawn} from 'node:child_process'
 import {randomUUID} from 'node:crypto'
-import {once} from 'node:events'
-import type {Readable, Writable} from 'node:stream'
+import type {Socket} from 'node:net'
 import {pipeline} from 'node:stream/promises'
+import {setTimeout as delay} from 'node:timers/promises'
 import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from '../control/domain-config.js'
 import * as handshake from '../control/handshake.js'
 import type {DomainRecord} from '../control/host-directory.js'
+import {isAlive} from '../control/process-identity.js'
 import type {SendReport} from '../control/protocol.js'
-import type {ControlClient} from '../control/socket.js'
+import {encodeSaveHead} from '../control/save-file.js'
+import {type ControlClient, DomainGoneError} from '../control/socket.js'
 import type {Host} from '../toolstack/host.js'
 import type {Report} from './report.js'
-
-/** Where to, and how. */
-export interface Destination {
-  /** The shell command, up to where `migrate-receive` and its options follow. */
-  readonly command: string
-  /** Options for the receiver. */
-  readonly receiverOptions: readonly string[]
-}
+import {Transport} from './transport.js'
 
 /** How it went. */
 export interface Migrated {
@@ -32,140 +26,155 @@ export interface Migrated {
 }
 
 const progressMs = 250
+/** How long a killed process may take to disappear. */
+const deathMs = 2000
 
-/** The command that reaches a host: `exec CMD HOST xl`; an empty CMD means that HOST is the whole command. */
-export function transportOf(command: string, host: string): string {
-  return command === '' ? host : `exec ${command} ${host} xl`
+/** The command that reaches a receiver on a host; an empty `ssh` means that `host` is all of it. Source: xl_migrate.c. */
+export function receiverCommand(ssh: string, host: string, options: readonly string[] = []): string {
+  return ssh === '' ? host : ['exec', ssh, host, 'xl', 'migrate-receive', ...options].join(' ')
 }
 
 /**
- * Moves the domain; resolves when it runs there. What happens is told to `report`. Errors: OperatorError; the domain then runs here.
+ * Moves the domain to where `command` leads; resolves when it runs there. What happens is told to `report`. Errors: OperatorError; the domain then runs
+ * here, if its process is alive.
  */
 export async function sendDomain(
   host: Host,
   record: DomainRecord,
   config: DomainConfig,
-  {command, receiverOptions}: Destination,
+  command: string,
   report?: Report,
 ): Promise<Migrated> {
-  const token = randomUUID()
-  const transport = spawn('sh', ['-c', [command, 'migrate-receive', ...receiverOptions].join(' ')], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  const talk = new Talk(transport)
+  const id = randomUUID()
   const domain = await host.connect(record)
-  // This connection stands for our being there: it stays open until the outcome is told.
-  const sending = await host.connect(record)
   try {
-    await talk.expect(handshake.banner)
-    const stream = await sending.send({live: true, config, token})
-    const stopProgress = showProgress(domain, report)
-    let sent: SendReport
+    // This connection stands for our being there: it stays open until the outcome is told.
+    const sending = await host.connect(record)
     try {
-      await pipeline(stream, talk.output, {end: false})
-      sent = await domain.request('sent', {})
+      const stream = await sending.send({live: true, config, id, isMigration: true})
+      return await deliver(host, record, {id, config, command, stream, domain}, report)
+    } finally {
+      sending.close()
+    }
+  } finally {
+    domain.close()
+  }
+}
+
+interface Sending {
+  readonly id: string
+  readonly config: DomainConfig
+  readonly command: string
+  readonly stream: Socket
+  readonly domain: ControlClient
+}
+
+/** The whole talk with the receiver. */
+async function deliver(host: Host, record: DomainRecord, sending: Sending, report?: Report): Promise<Migrated> {
+  const {id, command, domain} = sending
+  const transport = new Transport(command)
+  try {
+    await transport.expect(handshake.banner)
+    report?.error(`Saving to migration stream new xl format (info ${encodeSaveHead(sending.config).info})`)
+    const sent = await carry(transport, sending, report)
+    report?.error('migration sender: Target has acknowledged transfer.')
+    await giveAway(host, record, sending)
+    report?.error('migration sender: Giving target permission to start.')
+    const outcome = await letStart(transport, sending, report)
+    const downtimeMs = sent.report.parkedMs + performance.now() - sent.atMs
+    if (outcome === 'refused') {
+      report?.error('migration sender: Trying to resume at our end.')
+      throw new OperatorError('the target did not start the domain')
+    }
+    report?.error('migration sender: Target reports successful startup.')
+    transport.finish()
+    return {report: sent.report, downtimeMs}
+  } catch (error) {
+    // The domain goes on before we find out how the transport ended.
+    domain.close()
+    sending.stream.destroy()
+    throw await transport.failure(error)
+  }
+
+  /** Until the receiver has all of it. */
+  async function carry(to: Transport, {stream}: Sending, shown?: Report) {
+    const stopProgress = showProgress(sending, shown)
+    const sendAll = async () => {
+      const failure = await pipeline(stream, to.output, {end: false}).catch(error => error as Error)
+      // Where it broke is seen at the domain's end: it may be the guest that has gone.
+      const done = await domain.request('sent', {id})
+      if (failure !== undefined) throw failure
+      return {report: done, atMs: performance.now()}
+    }
+    const hearAll = async () => {
+      const word = await to.expect(handshake.fits, handshake.received)
+      if (word === handshake.received) return
+      await domain.request('mayStop', {id})
+      await to.expect(handshake.received)
+    }
+    try {
+      const [all] = await Promise.all([sendAll(), hearAll()])
       stopProgress(true)
+      return all
     } catch (error) {
       stopProgress(false)
       throw error
     }
-    const sentAtMs = performance.now()
-    await talk.expect(handshake.received)
-    report?.error('migration sender: Target has acknowledged transfer.')
-    await domain.request('giveAway', {ask: `${command} migrate-receive --outcome ${token}`})
-    report?.error('migration sender: Giving target permission to start.')
-    const outcome = await letStart(talk, domain)
-    const downtimeMs = sent.parkedMs + performance.now() - sentAtMs
-    if (outcome === 'refused') throw new OperatorError('the target did not start the domain')
-    report?.error('migration sender: Target reports successful startup.')
-    return {report: sent, downtimeMs}
-  } catch (error) {
-    throw talk.failure(error)
-  } finally {
-    sending.close()
-    domain.close()
-    talk.end()
   }
+}
+
+/** From here on the domain's process does not let it run again on its own. If that process was killed meanwhile, the copy is all there is. */
+async function giveAway(host: Host, record: DomainRecord, {domain, id, command}: Sending): Promise<void> {
+  try {
+    await domain.request('giveAway', {id, command})
+  } catch (error) {
+    if (!(error instanceof DomainGoneError && (await wasKilled(host, record)))) throw error
+  }
+}
+
+/** True when the domain's process ended without taking leave of its host: nobody wanted the domain's end. */
+async function wasKilled(host: Host, {owner, key}: DomainRecord): Promise<boolean> {
+  for (const sinceMs = performance.now(); isAlive(owner); await delay(1)) {
+    if (performance.now() - sinceMs > deathMs) return false
+  }
+  return host.directory.isDead(key)
 }
 
 /** Gives permission and hears what came of it; when the connection breaks in between, the domain asks the other host. */
-async function letStart(talk: Talk, domain: ControlClient): Promise<handshake.Outcome> {
+async function letStart(transport: Transport, {domain, id}: Sending, report?: Report): Promise<handshake.Outcome> {
   let told: handshake.Outcome | 'unknown' = 'unknown'
   try {
-    talk.output.write(handshake.permission)
-    await talk.expect(handshake.report)
-    const [status] = await talk.take(1)
-    if (status === 0) told = 'accepted'
-    else {
-      await talk.expect(handshake.permission)
-      told = 'refused'
+    transport.output.write(handshake.permission)
+    await transport.expect(handshake.report)
+    const status = await transport.byte()
+    if (status !== 0) {
+      report?.error(`migration sender: Target reports startup failure (status code ${status}).`)
+      await transport.expect(handshake.permission)
     }
-  } catch {
-    // Neither side can know from here.
+    told = status === 0 ? 'accepted' : 'refused'
+  } catch (error) {
+    report?.error(`migration sender: ${(error as Error).message}; asking its host what became of the domain.`)
+    transport.finish()
   }
-  return domain.request('migrated', {outcome: told})
+  try {
+    return await domain.request('migrated', {id, outcome: told})
+  } catch (error) {
+    if (!(error instanceof DomainGoneError) || told === 'unknown') throw error
+    return told
+  }
 }
 
 /** Shows the rounds while they last. */
-function showProgress(domain: ControlClient, report: Report | undefined): (hasSucceeded: boolean) => void {
-  const spinner = report?.colourful ? report.progress('migrating') : undefined
+function showProgress({domain, id}: Sending, report: Report | undefined): (hasSucceeded: boolean) => void {
+  if (!report?.colourful) return () => {}
+  const spinner = report.progress('migrating')
   const timer = setInterval(async () => {
-    if (spinner === undefined) return
-    const {round, pages} = await domain.request('sendProgress', {}).catch(() => ({round: 0, pages: 0}))
+    const {round, pages} = await domain.request('sendProgress', {id}).catch(() => ({round: 0, pages: 0}))
     ;(await spinner).text(`migrating: round ${round + 1}, ${Math.floor(pages / 256)} MiB sent`)
   }, progressMs)
   return hasSucceeded => {
     clearInterval(timer)
-    void spinner?.then(shown => (hasSucceeded ? shown.succeed('all of it is sent') : shown.fail()))
-  }
-}
-
-/** Both directions of a transport, with words of known length. */
-class Talk {
-  readonly output: Writable
-  private readonly input: Readable
-  private hasEnded = false
-
-  constructor(private readonly transport: ChildProcess) {
-    this.output = transport.stdin!
-    this.input = transport.stdout!
-    this.output.on('error', () => {})
-    this.input.on('end', () => {
-      this.hasEnded = true
-    })
-    transport.on('error', () => {
-      this.hasEnded = true
-      this.input.destroy()
-    })
-  }
-
-  /** Exactly so many bytes. Errors: OperatorError when the receiver falls silent. */
-  async take(bytes: number): Promise<Buffer> {
-    for (;;) {
-      const piece: Buffer | null = this.input.read(bytes)
-      if (piece !== null && piece.length === bytes) return piece
-      if (this.hasEnded || this.input.destroyed) throw new OperatorError('the receiver is gone')
-      await Promise.race([once(this.input, 'readable'), once(this.input, 'end'), once(this.input, 'close')])
-    }
-  }
-
-  /** The next words must be these. */
-  async expect(words: string): Promise<void> {
-    const heard = (await this.take(words.length)).toString('latin1')
-    if (heard === words) return
-    throw new OperatorError(`the receiver said ${JSON.stringify(heard)} instead of ${JSON.stringify(words)}`)
-  }
-
-  /** An error of ours, told with how the transport ended where it has. */
-  failure(error: unknown): unknown {
-    const {exitCode} = this.transport
-    if (!(error instanceof Error) || exitCode === null || exitCode === 0) return error
-    return new OperatorError(`${error.message} (the transport ended with status ${exitCode})`, {cause: error})
-  }
-
-  end(): void {
-    this.output.end()
-    this.input.resume()
+    void spinner.then(shown => (hasSucceeded ? shown.succeed('all of it is sent') : shown.fail()))
   }
 }
 

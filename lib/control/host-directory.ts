@@ -165,6 +165,12 @@ export class HostDirectory {
     })
   }
 
+  /** True when a record is left whose owner has died without releasing it. */
+  isDead(key: string): boolean {
+    const record = this.read(key)
+    return record !== undefined && !isAlive(record.owner)
+  }
+
   /** Forgets the domain: its name, domid and memory are free, its socket is gone. Safe to call twice. */
   release(key: string): void {
     rmSync(this.recordPath(key), {force: true})

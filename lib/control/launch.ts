@@ -37,15 +37,19 @@ export interface LaunchRecord {
   /** Build the domain and leave it paused until `unpause`. */
   paused: boolean
   socketPath: string
+  /** The log of this process, to which standard error leads already. */
+  logPath: string
   consoleLogPath: string
 }
 
-/** The one message a domain process sends back. */
-export type LaunchReply = {ready: true} | {failed: {message: string; hint?: string; exitCode: number}}
+/** What a domain process sends back: `fits` when an arriving domain can run here, then one of the others. */
+export type LaunchReply = {fits: true} | {ready: true} | {failed: {message: string; hint?: string; exitCode: number}}
 
 /** What a domain process holds while it starts. */
 export interface Launch {
   record: LaunchRecord
+  /** Tells xl that the domain of the stream can run here. */
+  fits(): void
   /** Tells xl that the domain exists and answers on its socket; from here on the process stands alone. */
   ready(): Promise<void>
   /** A domain that arrived is here to stay: it no longer ends with xl. */
@@ -79,6 +83,7 @@ export function receiveLaunch(onAbandoned: () => void): Promise<Launch> {
         new Promise(done => process.send!({ready: true} satisfies LaunchReply, () => done()))
       resolve({
         record,
+        fits: () => void process.send!({fits: true} satisfies LaunchReply),
         ready: () => (record.arriving ? arrived() : reply({ready: true})),
         accepted: () => {
           process.off('disconnect', onAbandoned)

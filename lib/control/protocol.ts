@@ -97,8 +97,10 @@ export interface SendRequest {
   live: boolean
   /** The configuration for the stream's head. */
   config: DomainConfig
-  /** Names this migration (migration-tokens.ts); without one the stream may be kept and used at any time. */
-  token?: string
+  /** Names this sending. */
+  id: string
+  /** The stream can be used once, by a receiver that takes `id` for its token (migration-tokens.ts); otherwise it may be kept and used at any time. */
+  isMigration: boolean
 }
 
 /** How far sending has come: passes that are complete, pages sent in all. */
@@ -162,18 +164,23 @@ export interface DomainService {
    */
   save(request: SaveRequest, signal: AbortSignal): Promise<SendReport>
   /**
-   * Sends head and stream of the domain, for a migration, then ends its side of the socket. The domain stays parked until it is given away and the
-   * outcome is known; when the socket closes before, it goes on.
+   * Begins to leave; what it returns is called with the socket, sends head and stream of the domain and ends its side. The domain stays parked until it
+   * is given away and the outcome is known; when the socket closes before, it goes on. Errors: OperatorError when the domain is leaving already.
    */
-  send(request: SendRequest, stream: Duplex): void
-  /** How far that is. */
-  sendProgress(): SendProgress
+  send(request: SendRequest): (stream: Duplex) => void
+  /** How far that is. This and the following have the `id` of the SendRequest. Errors: OperatorError when another sending, or none, is under way. */
+  sendProgress(id: string): SendProgress
+  /** The receiver says that the domain can run there. */
+  mayStop(id: string): void
   /** Resolves when all of the domain has been sent. Errors: OperatorError when that failed. */
-  sent(): Promise<SendReport>
-  /** The receiver will be told that it may run its copy: the domain takes the name for that, and no closed socket lets it go on any more. */
-  giveAway(ask: string | undefined): Promise<void>
+  sent(id: string): Promise<SendReport>
+  /**
+   * The receiver will be told that it may run its copy: the domain takes the name for that, and no closed socket lets it go on any more. `command`
+   * reaches another receiver on that host, to be asked what became of the copy.
+   */
+  giveAway(id: string, command: string): Promise<void>
   /** Ends a migration: by the outcome, or `unknown`, when this domain is to find it out. Resolves to what became of it. */
-  migrated(outcome: Outcome | 'unknown'): Promise<Outcome>
+  migrated(id: string, outcome: Outcome | 'unknown'): Promise<Outcome>
   /** A copy that has arrived: takes its token and, unless it is to stay paused, runs. Errors: OperatorError when it may not. */
   accept(paused: boolean): void | Promise<void>
   /** Connects one more console; the other end closes it, or the service does when the domain ends. */
@@ -196,10 +203,11 @@ export interface Operations {
   wait: {arguments: {until: 'shutdown' | 'death'}; result: DomainEnd}
   save: {arguments: SaveRequest; result: SendReport}
   send: {arguments: SendRequest; result: null}
-  sendProgress: {arguments: Record<string, never>; result: SendProgress}
-  sent: {arguments: Record<string, never>; result: SendReport}
-  giveAway: {arguments: {ask?: string}; result: null}
-  migrated: {arguments: {outcome: Outcome | 'unknown'}; result: Outcome}
+  sendProgress: {arguments: {id: string}; result: SendProgress}
+  mayStop: {arguments: {id: string}; result: null}
+  sent: {arguments: {id: string}; result: SendReport}
+  giveAway: {arguments: {id: string; command: string}; result: null}
+  migrated: {arguments: {id: string; outcome: Outcome | 'unknown'}; result: Outcome}
   accept: {arguments: {paused: boolean}; result: null}
   console: {arguments: Record<string, never>; result: null}
 }

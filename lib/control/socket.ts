@@ -135,13 +135,18 @@ function answer(socket: Socket, line: string, service: DomainService, onBug: (er
     return undefined
   }
   if (request.op === 'console' || request.op === 'send') {
+    let attach: (stream: Socket) => void
+    try {
+      attach = streamOf(service, request)
+    } catch (error) {
+      send(socket, failure(request.id, error, onBug))
+      return undefined
+    }
     return rest => {
       send(socket, {id: request.id, result: null})
       if (rest.length > 0) socket.unshift(rest)
-      if (request.op === 'console') {
-        consoles.add(socket)
-        service.attachConsole(socket)
-      } else service.send(request.arguments as Operations['send']['arguments'], socket)
+      if (request.op === 'console') consoles.add(socket)
+      attach(socket)
     }
   }
   perform(service, request, socket).then(
@@ -149,6 +154,12 @@ function answer(socket: Socket, line: string, service: DomainService, onBug: (er
     error => send(socket, failure(request.id, error, onBug)),
   )
   return undefined
+}
+
+/** What the socket is handed to when it becomes a stream. */
+function streamOf(service: DomainService, request: Request): (stream: Socket) => void {
+  if (request.op === 'console') return stream => service.attachConsole(stream)
+  return service.send(request.arguments as Operations['send']['arguments'])
 }
 
 /** Fires when whoever asked is gone. */
@@ -204,13 +215,15 @@ async function perform(service: DomainService, request: Request, socket: Socket)
     case 'save':
       return service.save(request.arguments as Operations['save']['arguments'], goneSignal(socket))
     case 'sendProgress':
-      return service.sendProgress()
+      return service.sendProgress(String(given.id))
+    case 'mayStop':
+      return service.mayStop(String(given.id))
     case 'sent':
-      return service.sent()
+      return service.sent(String(given.id))
     case 'giveAway':
-      return service.giveAway(given.ask as string | undefined)
+      return service.giveAway(String(given.id), String(given.command))
     case 'migrated':
-      return service.migrated(given.outcome as Operations['migrated']['arguments']['outcome'])
+      return service.migrated(String(given.id), given.outcome as Operations['migrated']['arguments']['outcome'])
     case 'accept':
       return service.accept(given.paused === true)
     case 'wait':

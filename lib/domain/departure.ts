@@ -17,7 +17,7 @@ export interface DepartureHost {
   /** The guest, if it can leave: it is there and has not shut down. */
   guest(): Guest | undefined
   domid(): number
-  /** Lets the guest run again, unless the domain is paused. */
+  /** The guest need not stand still for a departure any more. */
   resume(): void
   name(): string
   rename(name: string): Promise<void>
@@ -34,8 +34,8 @@ export class Departure {
   constructor(private readonly host: DepartureHost) {}
 
   /** DomainService.save, but for what comes afterwards: unless it is to run on, the guest is parked then. */
-  save({path, after, config, compress, durable}: SaveRequest, signal: AbortSignal): Promise<SendReport> {
-    return this.alone(async guest => {
+  async save({path, after, config, compress, durable}: SaveRequest, signal: AbortSignal): Promise<SendReport> {
+    return this.alone(this.claim(), async guest => {
       if (compress && !canCompress) {
         throw new OperatorError('this Node.js cannot compress with zstd', {hint: 'it takes Node.js 22.15 or later'})
       }
@@ -71,32 +71,61 @@ export class Departure {
   }
 
   /** DomainService.send. */
-  send(request: SendRequest, stream: Duplex): void {
-    const leaving = this.alone(async guest => {
+  send(request: SendRequest): (stream: Duplex) => void {
+    const guest = this.claim()
+    return stream => {
       const migration = new Migration(guest, this.host.domid(), request, stream, line => this.host.log(line))
       this.migration = migration
-      if (!(await migration.settled)) throw new OperatorError('the migration was given up')
-      this.host.log('the domain runs on another host now')
-      this.host.end()
-    })
-    leaving.catch(() => stream.destroy())
+      const leaving = this.alone(guest, async () => {
+        if (await migration.settled) return
+        throw await migration.sent.then(
+          () => new OperatorError('the migration was given up'),
+          error => error,
+        )
+      })
+      leaving.then(
+        () => {
+          this.host.log('the domain runs on another host now')
+          this.host.end()
+        },
+        () => stream.destroy(),
+      )
+    }
   }
 
-  /** The migration under way, or the last one. Errors: OperatorError when there is none. */
-  present(): Migration {
-    if (this.migration === undefined) throw new OperatorError('the domain is not being migrated', {exitCode: 3})
-    return this.migration
+  /** The sending with this id. Errors: OperatorError when there is none. */
+  present(id: string): Migration {
+    if (this.migration?.request.id === id) return this.migration
+    throw new OperatorError('the domain is not being sent any more', {exitCode: 3})
+  }
+
+  /** The domain has been given away: it does not run here, unless it comes back. */
+  get isAway(): boolean {
+    return this.migration?.isAway ?? false
+  }
+
+  /** A person says that it runs nowhere else. Errors: OperatorError. */
+  takeBack(): void {
+    this.migration?.takeBack()
   }
 
   /** DomainService.giveAway. */
-  async giveAway(ask: string | undefined): Promise<void> {
-    await this.present().giveAway(ask)
-    await this.host.rename(this.host.name() + awaySuffix)
+  async giveAway(id: string, command: string): Promise<void> {
+    const migration = this.present(id)
+    await migration.sent
+    const name = this.host.name()
+    await this.host.rename(name + awaySuffix)
+    try {
+      migration.give(command)
+    } catch (error) {
+      await this.host.rename(name)
+      throw error
+    }
   }
 
   /** DomainService.migrated. */
-  async migrated(outcome: Outcome | 'unknown'): Promise<Outcome> {
-    const migration = this.present()
+  async migrated(id: string, outcome: Outcome | 'unknown'): Promise<Outcome> {
+    const migration = this.present(id)
     if (outcome === 'unknown') void migration.findOut()
     else migration.tell(outcome)
     return (await migration.settled) ? 'accepted' : 'refused'
@@ -111,12 +140,17 @@ export class Departure {
     this.host.resume()
   }
 
-  /** One departure at a time; the guest runs on after a failure. */
-  private async alone<Result>(work: (guest: Guest) => Promise<Result>): Promise<Result> {
+  /** The guest, for one departure at a time. Errors: OperatorError. */
+  private claim(): Guest {
     const guest = this.host.guest()
     if (guest === undefined) throw new OperatorError('the guest has shut down', {exitCode: 3})
     if (this.isBusy) throw new OperatorError('the domain is being saved or migrated already', {exitCode: 3})
     this.isBusy = true
+    return guest
+  }
+
+  /** What is done with a claimed guest; it runs on after a failure. */
+  private async alone<Result>(guest: Guest, work: (guest: Guest) => Promise<Result>): Promise<Result> {
     try {
       return await work(guest)
     } catch (error) {

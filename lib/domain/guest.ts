@@ -53,6 +53,9 @@ export interface GuestStore {
   readonly connection: Connection
 }
 
+/** Who wants the vCPU stopped: the operator, whoever takes the guest elsewhere, and whoever slows it down for that. */
+export type Holder = 'operator' | 'departure' | 'throttle'
+
 /** See the file's head. */
 export class Guest {
   readonly record: MachineRecord
@@ -63,6 +66,7 @@ export class Guest {
   private readonly ring: XenstoreRing
   private readonly dirty: DirtyFrames
   private readonly settling: (() => void)[] = []
+  private readonly holders = new Set<Holder>()
   private isOver = false
   private lastParking = 0
 
@@ -92,21 +96,23 @@ export class Guest {
     else if (port === storePort) this.ring.onEvent()
   }
 
-  /** Stops the vCPU at its next look around. */
-  pause(): void {
+  /** Stops the vCPU at its next look around; it goes on when nobody holds it any more. */
+  hold(holder: Holder): void {
+    this.holders.add(holder)
     setControl(this.machine.memory, this.machine.layout, Control.pause)
   }
 
-  unpause(): void {
+  release(holder: Holder): void {
+    if (!this.holders.delete(holder) || this.holders.size > 0) return
     setControl(this.machine.memory, this.machine.layout, Control.run)
   }
 
   /**
-   * Stops the vCPU; resolves once its state is complete in memory and all that the guest had sent is dealt with.
+   * Holds the vCPU for a departure; resolves once its state is complete in memory and all that the guest had sent is dealt with.
    * Errors: OperatorError when the guest has shut down.
    */
   async park(): Promise<void> {
-    this.pause()
+    this.hold('departure')
     const {int32} = this.machine.memory
     for (;;) {
       const parking = Atomics.load(int32, field.parked >> 2)

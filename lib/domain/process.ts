@@ -70,6 +70,7 @@ export class DomainProcess implements DomainService {
   private dying = false
   /** Of the migration that brought the domain here. */
   private token: string | undefined
+  private isAccepted = false
   private readonly tokens: MigrationTokens
   private messages = ''
   private control: {close: () => Promise<void>} | undefined
@@ -80,9 +81,7 @@ export class DomainProcess implements DomainService {
     name: () => this.name,
     rename: name => this.rename(name),
     end: () => this.destroy(),
-    resume: () => {
-      if (!this.paused) this.guest?.unpause()
-    },
+    resume: () => this.guest?.release('departure'),
     log: line => this.log(line),
   })
 
@@ -100,7 +99,7 @@ export class DomainProcess implements DomainService {
     this.memoryKb = record.config.memoryKb
     this.paused = record.paused
     this.console = new DomainConsole(record.consoleLogPath)
-    this.processLog = new BoundedLog(this.host.logPath(this.name))
+    this.processLog = new BoundedLog(record.logPath)
   }
 
   private get config(): DomainConfig {
@@ -164,7 +163,7 @@ export class DomainProcess implements DomainService {
       },
       say: line => this.say(line),
     })
-    if (this.paused) guest.pause()
+    if (this.paused) guest.hold('operator')
     enter()
     this.say(`Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, ${origin}`)
     return guest
@@ -175,7 +174,7 @@ export class DomainProcess implements DomainService {
     delete this.launch.record.restore
     const source = openSource(fd, offset)
     try {
-      const restored = await restoreGuest(this.config, identity, threads, source)
+      const restored = await restoreGuest(this.config, identity, threads, source, () => this.launch.fits())
       this.token = restored.token
       return {...restored, origin: 'restored'}
     } finally {
@@ -207,7 +206,7 @@ export class DomainProcess implements DomainService {
       this.log(`registers of the guest:\n${registers}\nend of its console:\n${this.console.tail(crashTailBytes)}`)
     }
     this.settle('shutdown')
-    if (this.token !== undefined) this.tokens.noteEnd(this.token)
+    this.noteEnd()
     const action = this.actionFor(reason)
     this.log(`Action for shutdown reason code ${code} is ${action}`)
     if (action === 'preserve') return
@@ -270,6 +269,7 @@ export class DomainProcess implements DomainService {
   private async end(): Promise<void> {
     if (this.dying) return
     this.dying = true
+    this.noteEnd()
     this.log(`Domain ${this.domid} needs to be cleaned up: destroying the domain`)
     await this.stopGuest()
     this.host.release(this.key)
@@ -280,6 +280,11 @@ export class DomainProcess implements DomainService {
     await this.control?.close()
     this.processLog.close()
     process.exit(0)
+  }
+
+  /** For a sender that has not heard yet: the domain was here. */
+  private noteEnd(): void {
+    if (this.token !== undefined && this.isAccepted) this.tokens.noteEnd(this.token)
   }
 
   private settle(until: 'shutdown' | 'death'): void {
@@ -309,20 +314,22 @@ export class DomainProcess implements DomainService {
     const cpuTimeNs = record?.f64('busyNs') ?? 0
     const blocked = record !== undefined && record.u32('blocked') !== 0
     const ended = this.reason !== undefined
-    const running = !ended && !this.paused && !blocked
+    // A domain that another host may run does not run here.
+    const paused = this.paused || this.departure.isAway
+    const running = !ended && !paused && !blocked
     return {
       domid: this.domid,
       name: this.name,
       uuid: config.uuid,
       running,
-      blocked: blocked && !this.paused && !ended,
-      paused: this.paused,
+      blocked: blocked && !paused && !ended,
+      paused,
       ...(this.reason === undefined ? {} : {shutdownReason: this.reason}),
       dying: this.dying,
       cpuTimeNs,
       currentMemoryKb: this.memory?.heldKb ?? config.memoryKb,
       maxMemoryKb: this.memory?.maximumKb ?? config.maxMemoryKb,
-      vcpus: [{id: 0, state: this.paused ? 'paused' : blocked ? 'blocked' : 'running', cpuTimeNs}],
+      vcpus: [{id: 0, state: paused ? 'paused' : blocked ? 'blocked' : 'running', cpuTimeNs}],
       uptimeMs: Date.now() - (guest?.startedMs ?? Date.now()),
       config: {...config, name: this.name},
     }
@@ -330,12 +337,13 @@ export class DomainProcess implements DomainService {
 
   pause(): void {
     this.paused = true
-    this.guest?.pause()
+    this.guest?.hold('operator')
   }
 
   unpause(): void {
+    if (this.departure.isAway) this.departure.takeBack()
     this.paused = false
-    this.guest?.unpause()
+    this.guest?.release('operator')
   }
 
   shutdown(request: ShutdownRequest): void {
@@ -378,35 +386,40 @@ export class DomainProcess implements DomainService {
     const report = await this.departure.save(request, signal)
     if (request.after === 'end') this.destroy()
     else {
-      this.paused ||= request.after === 'pause'
-      if (!this.paused) this.guest?.unpause()
+      if (request.after === 'pause') this.pause()
+      this.guest?.release('departure')
     }
     return report
   }
 
-  send(request: SendRequest, stream: Duplex): void {
-    this.departure.send(request, stream)
+  send(request: SendRequest): (stream: Duplex) => void {
+    return this.departure.send(request)
   }
 
-  sendProgress(): SendProgress {
-    return this.departure.present().progress
+  sendProgress(id: string): SendProgress {
+    return this.departure.present(id).progress
   }
 
-  sent(): Promise<SendReport> {
-    return this.departure.present().sent
+  mayStop(id: string): void {
+    this.departure.present(id).mayStop()
   }
 
-  giveAway(ask: string | undefined): Promise<void> {
-    return this.departure.giveAway(ask)
+  sent(id: string): Promise<SendReport> {
+    return this.departure.present(id).sent
   }
 
-  migrated(outcome: Outcome | 'unknown'): Promise<Outcome> {
-    return this.departure.migrated(outcome)
+  giveAway(id: string, command: string): Promise<void> {
+    return this.departure.giveAway(id, command)
+  }
+
+  migrated(id: string, outcome: Outcome | 'unknown'): Promise<Outcome> {
+    return this.departure.migrated(id, outcome)
   }
 
   accept(paused: boolean): void {
     const {token} = this
-    if (token !== undefined && !this.tokens.accept(token)) {
+    this.isAccepted = token === undefined || this.tokens.accept(token)
+    if (!this.isAccepted) {
       throw new OperatorError('the sender has taken the domain back', {exitCode: 3})
     }
     this.launch.accepted()

@@ -20,13 +20,15 @@ import type {StreamSource} from './stream/source.js'
 import type {GuestThreads} from './threads.js'
 
 /**
- * Reads a guest; `enter` lets it run. It may have another domid, name and uuid than it had. Errors: OperatorError for what is wrong with the stream.
+ * Reads a guest; `enter` lets it run. It may have another domid, name and uuid than it had. A stream that can be used once is known to fit as soon as
+ * its start has been read. Errors: OperatorError for what is wrong with the stream.
  */
 export async function restoreGuest(
   config: DomainConfig,
   identity: GuestIdentity,
   threads: GuestThreads,
   source: StreamSource,
+  onMigrationFits: () => void = () => {},
 ): Promise<{guest: Guest; enter: () => void; token?: string}> {
   const machine = emptyMachine(config)
   const {memory, layout} = machine
@@ -34,6 +36,7 @@ export async function restoreGuest(
     checkStart(start, machine)
     createMachine(memory, layout, {domid: identity.domid, uuid: config.uuid, wallOffsetMs: 0})
     threads.machine(memory.wasm, layout)
+    if (start.token !== undefined) onMigrationFits()
     return {machine, host: hostMemory(memory.wasm)}
   })
   putState(machine, contents)

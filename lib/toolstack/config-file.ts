@@ -11,8 +11,12 @@ import {type CheckedConfig, checkConfig} from './config-schema.js'
 import type {Settings} from './config-text.js'
 import {VerbatimError} from './verbatim-error.js'
 
-/** Reads, parses and checks. Errors: VerbatimError (exit 3) when the file cannot be read; ConfigError. */
-export async function readConfigFile(path: string | undefined, overrides: readonly string[]): Promise<CheckedConfig> {
+/** Reads, parses and checks. Without a uuid in the file the domain gets `uuid`, or a new one. Errors: VerbatimError (exit 3) when the file cannot be read; ConfigError. */
+export async function readConfigFile(
+  path: string | undefined,
+  overrides: readonly string[],
+  uuid?: string,
+): Promise<CheckedConfig> {
   const settings: Settings = new Map()
   if (path !== undefined) {
     const source = {name: path === '-' ? 'standard input' : path, text: readText(path)}
@@ -23,7 +27,7 @@ export async function readConfigFile(path: string | undefined, overrides: readon
   }
   for (const override of overrides) parseOverride(override, settings)
   return checkConfig(settings, {
-    newUuid: randomUUID,
+    newUuid: () => uuid ?? randomUUID(),
     resolvePath: file => resolve(file),
     hostCpus: availableParallelism(),
   })

@@ -44,6 +44,12 @@ export interface DomainReference {
   record?: DomainRecord
 }
 
+/** A domain that comes by migration: the name it will have, and who hears early that it can run here. */
+export interface Arrival {
+  readonly name: string
+  onFits(): void
+}
+
 /** Memory in KiB. `freeKb` is what new domains may still take. */
 export interface HostMemory {
   totalKb: number
@@ -137,7 +143,7 @@ export class Host {
    * One that arrives by migration ends with this process until it is accepted.
    * Errors: OperatorError, also with what the domain process answered.
    */
-  async start(config: DomainConfig, paused: boolean, saved?: SavedDomain, arriving = false): Promise<DomainRecord> {
+  async start(config: DomainConfig, paused: boolean, saved?: SavedDomain, arriving?: Arrival): Promise<DomainRecord> {
     const record = await this.directory.reserve({
       name: config.name,
       uuid: config.uuid,
@@ -148,6 +154,7 @@ export class Host {
       ...this.forGuests(),
     })
     try {
+      const logName = arriving?.name ?? config.name
       const launched: LaunchRecord = {
         version: 1,
         hostDirectory: this.directory.path,
@@ -156,11 +163,12 @@ export class Host {
         config,
         paused,
         socketPath: this.directory.socketPath(record.key),
-        consoleLogPath: this.directory.consoleLogPath(config.name),
-        ...(arriving ? {arriving} : {}),
+        logPath: this.directory.logPath(logName),
+        consoleLogPath: this.directory.consoleLogPath(logName),
+        ...(arriving === undefined ? {} : {arriving: true}),
         ...(saved === undefined ? {} : {restore: {fd: streamFd, offset: saved.head.bytes}}),
       }
-      await this.launch(launched, saved?.fd)
+      await this.launch(launched, saved?.fd, arriving)
       return this.directory.find({key: record.key}) ?? record
     } catch (error) {
       this.directory.release(record.key)
@@ -246,15 +254,15 @@ export class Host {
     return number > 0 ? number : undefined
   }
 
-  private launch(record: LaunchRecord, stream: number | undefined): Promise<void> {
+  private launch(record: LaunchRecord, stream: number | undefined, arriving: Arrival | undefined): Promise<void> {
     if (!existsSync(this.domainProgram)) {
       throw new OperatorError(`the program of domain processes is missing: "${this.domainProgram}"`, {
         hint: 'build the project: npm run build',
         exitCode: 3,
       })
     }
+    const {logPath} = record
     const {name} = record.config
-    const logPath = this.directory.logPath(name)
     let log: number
     try {
       log = openSync(logPath, 'a', 0o600)
@@ -282,7 +290,8 @@ export class Host {
         reject(new OperatorError(`cannot start a domain process: ${cause.message}`, {cause, exitCode: 3})),
       )
       child.once('disconnect', silent)
-      child.once('message', (reply: LaunchReply) => {
+      child.on('message', (reply: LaunchReply) => {
+        if ('fits' in reply) return arriving?.onFits()
         child.off('disconnect', silent)
         if (record.arriving) child.channel?.unref()
         else if (child.connected) child.disconnect()

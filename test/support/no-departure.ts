@@ -1,7 +1,7 @@
 /** The part of a DomainService that saves and migrates, for services of tests that do neither. */
 import type {DomainService} from '../../lib/control/protocol.js'
 
-type Departures = 'save' | 'send' | 'sendProgress' | 'sent' | 'giveAway' | 'migrated' | 'accept'
+type Departures = 'save' | 'send' | 'sendProgress' | 'mayStop' | 'sent' | 'giveAway' | 'migrated' | 'accept'
 
 const nowhere = (): never => {
   throw new Error('this domain goes nowhere')
@@ -11,6 +11,7 @@ export const noDeparture: Pick<DomainService, Departures> = {
   save: nowhere,
   send: nowhere,
   sendProgress: nowhere,
+  mayStop: nowhere,
   sent: nowhere,
   giveAway: nowhere,
   migrated: nowhere,

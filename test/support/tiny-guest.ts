@@ -92,6 +92,23 @@ export class TinyGuest {
     return this.hypercall(Hypercall.schedOp, schedShutdown, this.data(Uint8Array.from(littleEndian(reason, 4))))
   }
 
+  /** The same again while the comparison at its end says "below". */
+  repeatBelow(body: () => void): this {
+    const start = this.code.length
+    body()
+    return this.raw(0x0f, 0x82, ...littleEndian(BigInt.asUintN(32, BigInt(start - this.code.length - 6)), 4)) // jb start
+  }
+
+  /** What follows a comparison that finds a difference. */
+  unlessEqual(body: () => void): this {
+    const start = this.code.length
+    this.raw(0x0f, 0x84, 0, 0, 0, 0) // je behind it
+    body()
+    const bytes = littleEndian(this.code.length - start - 6, 4)
+    for (const [index, byte] of bytes.entries()) this.code[start + 2 + index] = byte
+    return this
+  }
+
   /** The same for ever. */
   forEver(body: () => void = () => {}): this {
     const start = this.code.length

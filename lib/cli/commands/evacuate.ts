@@ -5,15 +5,16 @@
  */
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {readFileSync, rmSync, writeFileSync} from 'node:fs'
+import {readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs'
 import {hostname} from 'node:os'
 import {join} from 'node:path'
 import {setTimeout as delay} from 'node:timers/promises'
 import {OperatorError} from '../../base/errors.js'
+import {withLock} from '../../control/file-lock.js'
 import type {DomainStatus} from '../../control/protocol.js'
 import type {Host} from '../../toolstack/host.js'
 import {command} from '../command.js'
-import {describeMigration, sendDomain, transportOf} from '../migration-sender.js'
+import {describeMigration, receiverCommand, sendDomain} from '../migration-sender.js'
 import type {Report} from '../report.js'
 
 /** For how long domains are watched to see which of them are busy. */
@@ -41,54 +42,83 @@ async function forEach<Item>(items: Item[], atOnce: number, work: (item: Item) =
   return errors
 }
 
-/** Names of domains that have left this host, by the command that reaches where they are. */
+/**
+ * Names of domains that have left this host, by where they are. A name is noted before its domain goes, so that none is forgotten whatever dies; one that is
+ * still here, or here again, counts as back.
+ */
 class Evacuated {
   private readonly path: string
-  private readonly names: Map<string, string>
 
-  constructor(host: Host) {
+  constructor(private readonly host: Host) {
     this.path = join(host.directory.path, 'evacuated.json')
+  }
+
+  at(place: string): string[] {
+    return [...this.read()].filter(([, at]) => at === place).map(([name]) => name)
+  }
+
+  /** Notes where a domain is; undefined: here. */
+  note(name: string, place: string | undefined): Promise<void> {
+    return withLock(join(this.host.directory.path, 'lock'), () => {
+      const names = this.read()
+      if (place === undefined) names.delete(name)
+      else names.set(name, place)
+      if (names.size === 0) return rmSync(this.path, {force: true})
+      const draft = `${this.path}.draft`
+      writeFileSync(draft, JSON.stringify(Object.fromEntries(names)), {mode: 0o600})
+      renameSync(draft, this.path)
+    })
+  }
+
+  private read(): Map<string, string> {
     try {
-      this.names = new Map(Object.entries(JSON.parse(readFileSync(this.path, 'utf8'))))
+      return new Map(Object.entries(JSON.parse(readFileSync(this.path, 'utf8'))))
     } catch {
-      this.names = new Map()
+      return new Map()
     }
-  }
-
-  at(command: string): string[] {
-    return [...this.names].filter(([, at]) => at === command).map(([name]) => name)
-  }
-
-  note(name: string, command: string | undefined): void {
-    if (command === undefined) this.names.delete(name)
-    else this.names.set(name, command)
-    if (this.names.size === 0) rmSync(this.path, {force: true})
-    else writeFileSync(this.path, JSON.stringify(Object.fromEntries(this.names)), {mode: 0o600})
   }
 }
 
-async function leave(host: Host, transport: string, atOnce: number, report: Report): Promise<unknown[]> {
+/** Where domains go and come from. */
+interface Place {
+  readonly ssh: string
+  readonly target: string
+  readonly atOnce: number
+}
+
+/** What the notes call a place. */
+const nameOf = ({ssh, target}: Place) => `${ssh} ${target}`
+
+async function leave(host: Host, place: Place, report: Report): Promise<unknown[]> {
   const evacuated = new Evacuated(host)
-  return forEach(await shortestFirst(host), atOnce, async ({domid, name, config}) => {
+  return forEach(await shortestFirst(host), place.atOnce, async ({domid, name, config, paused}) => {
     const record = host.directory.find({domid})
     if (record === undefined) return
-    const migrated = await sendDomain(host, record, config, {command: transport, receiverOptions: []})
-    evacuated.note(name, transport)
-    report.print(`${name}: ${describeMigration(migrated, false).at(-1)}`)
+    await evacuated.note(name, nameOf(place))
+    try {
+      const command = receiverCommand(place.ssh, place.target, paused ? ['-p'] : [])
+      const migrated = await sendDomain(host, record, config, command)
+      report.print(`${name}: ${describeMigration(migrated, false).at(-1)}`)
+    } catch (error) {
+      if (host.directory.find({name}) !== undefined) await evacuated.note(name, undefined)
+      throw error instanceof OperatorError ? new OperatorError(`${name}: ${error.message}`, {cause: error}) : error
+    }
   })
 }
 
-/** Asks the other host to migrate them to this one. */
-async function comeBack(host: Host, transport: string, back: string, atOnce: number, report: Report) {
+/** Asks the other host to migrate them to this one, which it calls `self`. */
+async function comeBack(host: Host, place: Place, self: string, report: Report): Promise<unknown[]> {
+  const {ssh, target, atOnce} = place
   const evacuated = new Evacuated(host)
-  return forEach(evacuated.at(transport), atOnce, async name => {
-    const child = spawn('sh', ['-c', `${transport} migrate ${back.replace('NAME', name)}`], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    })
-    child.on('error', () => {})
-    const [status] = await once(child, 'close')
-    if (status !== 0) throw new OperatorError(`${name} did not come back (status ${status})`)
-    evacuated.note(name, undefined)
+  return forEach(evacuated.at(nameOf(place)), atOnce, async name => {
+    if (host.directory.find({name}) === undefined) {
+      const command = `exec ${ssh} ${target} xl migrate -s ${quoted(ssh)} ${name} ${quoted(self)}`
+      const child = spawn('sh', ['-c', command], {stdio: ['ignore', 'ignore', 'inherit']})
+      child.on('error', () => {})
+      const [status] = await once(child, 'close')
+      if (status !== 0) throw new OperatorError(`${name} did not come back (status ${status})`)
+    }
+    await evacuated.note(name, undefined)
     report.print(`${name}: back`)
   })
 }
@@ -115,11 +145,12 @@ export default command({
       throw new OperatorError(`-n ${options.n}: between 1 and ${mostAtOnce} domains at once`, {exitCode: 2})
     }
     const ssh = (options.s as string | undefined) ?? 'ssh'
-    const transport = transportOf(ssh, target)
-    const self = (options.as as string | undefined) ?? hostname()
+    if (ssh === '')
+      throw new OperatorError('-s "": the other host must be reached for more than receiving', {exitCode: 2})
+    const place = {ssh, target, atOnce}
     const errors = options.return
-      ? await comeBack(host, transport, `-s ${quoted(ssh)} NAME ${quoted(self)}`, atOnce, report)
-      : await leave(host, transport, atOnce, report)
+      ? await comeBack(host, place, (options.as as string | undefined) ?? hostname(), report)
+      : await leave(host, place, report)
     for (const error of errors) await report.failure('evacuate', error)
     return errors.length === 0 ? 0 : 1
   },

@@ -2,10 +2,13 @@
 import {writeSync} from 'node:fs'
 import {OperatorError} from '../../base/errors.js'
 import * as handshake from '../../control/handshake.js'
+import type {DomainRecord} from '../../control/host-directory.js'
 import {MigrationTokens} from '../../control/migration-tokens.js'
+import {readSaveHead} from '../../control/save-file.js'
 import type {Host} from '../../toolstack/host.js'
-import {openSavedDomain, readBytes} from '../../toolstack/saved-domain.js'
+import {readBytes} from '../../toolstack/saved-domain.js'
 import {command} from '../command.js'
+import type {Report} from '../report.js'
 
 const [input, output] = [0, 1]
 
@@ -21,48 +24,74 @@ export default command({
     ['-p', 'Do not unpause the domain'],
     ['-d', 'Accepted for compatibility: more detail is in the log'],
     ['-F', 'Accepted for compatibility: the domain has a process of its own'],
-    [
-      '--outcome <token>',
-      'Print whether the migration with this token was accepted here; it cannot be any more afterwards',
-    ],
   ],
-  async run({host, options}) {
-    if (options.outcome !== undefined) {
-      say(`${new MigrationTokens(host.directory.path).outcome(options.outcome as string)}\n`)
+  async run({host, report, options}) {
+    report.error('migration target: Ready to receive domain.')
+    say(handshake.banner)
+    const first = await readBytes(input, handshake.questionBytes)
+    const token = handshake.tokenAsked(first.toString('latin1'))
+    if (token !== undefined) {
+      say(`${new MigrationTokens(host.directory.path).outcome(token)}\0`)
       return 0
     }
-    say(handshake.banner)
-    const arrived = await arrive(host, options.e === true)
-    say(handshake.received)
-    const heard = (await readBytes(input, handshake.permission.length)).toString('latin1')
-    if (heard !== handshake.permission) {
-      await host.destroy(arrived.record)
-      throw new OperatorError('the sender is gone; its domain was not started here')
-    }
+    const arrived = await arrive(host, first, options.e === true, report)
     try {
+      report.error('migration target: Transfer complete, requesting permission to start domain.')
+      say(handshake.received)
+      const heard = (await readBytes(input, handshake.permission.length)).toString('latin1')
+      if (heard !== handshake.permission) {
+        throw new OperatorError('the sender has not given permission; its domain was not started here')
+      }
+      report.error('migration target: Got permission, starting domain.')
       await host.ask(arrived.record, 'rename', {name: arrived.name})
       await host.ask(arrived.record, 'accept', {paused: options.p === true})
     } catch (error) {
-      await host.destroy(arrived.record)
-      say(`${handshake.report}\x01${handshake.permission}`)
+      await giveBack(host, arrived.record, report)
       throw error
     }
+    report.error('migration target: Domain started successfully.')
     say(`${handshake.report}\0`)
     return 0
   },
 })
 
-/** Reads the domain from standard input; it is there then, paused, under a name of its own. */
-async function arrive(host: Host, keeps: boolean) {
-  const saved = await openSavedDomain('-')
-  const {config} = saved.head
+/** Reads the domain from standard input; it is there then, paused, under a name of its own. `first`: what has been read already. */
+async function arrive(
+  host: Host,
+  first: Buffer,
+  keeps: boolean,
+  report: Report,
+): Promise<{record: DomainRecord; name: string}> {
+  let early = first
+  const head = await readSaveHead(async bytes => {
+    const part = early.subarray(0, bytes)
+    early = early.subarray(part.length)
+    return part.length === bytes ? part : Buffer.concat([part, await readBytes(input, bytes - part.length)])
+  })
+  report.error(`Loading new save file <incoming migration stream> (new xl fmt info ${head.info})`)
+  report.error(' Savefile contains xl domain config in JSON format')
+  report.error('Parsing config from <saved>')
+  const {config} = head
   const {name} = config
   if (host.records().some(record => record.name === name)) {
     throw new OperatorError(`Domain with name "${name}" already exists.`, {exitCode: 3})
   }
   const keep = {onPoweroff: 'preserve', onReboot: 'preserve', onWatchdog: 'preserve', onCrash: 'preserve'} as const
   const arriving = {...config, ...(keeps ? keep : {}), name: name + handshake.incomingSuffix}
-  return {record: await host.start(arriving, true, saved, true), name}
+  const saved = {head, fd: input, close: () => {}}
+  return {record: await host.start(arriving, true, saved, {name, onFits: () => say(handshake.fits)}), name}
+}
+
+/** Our copy ends; then the sender may let its own run. It may be gone itself. */
+async function giveBack(host: Host, record: DomainRecord, report: Report): Promise<void> {
+  report.error('migration target: Failure, destroying our copy.')
+  await host.destroy(record)
+  report.error('migration target: Cleanup OK, granting sender permission to resume.')
+  try {
+    say(`${handshake.report}\x01${handshake.permission}`)
+  } catch {
+    // It will ask.
+  }
 }
 
 /** At once: what is not written may never be. */

@@ -1,7 +1,7 @@
 /** `xl migrate`: a running domain to another host. */
 import {readConfigFile} from '../../toolstack/config-file.js'
 import {command, recordOf} from '../command.js'
-import {describeMigration, sendDomain, transportOf} from '../migration-sender.js'
+import {describeMigration, receiverCommand, sendDomain} from '../migration-sender.js'
 
 export default command({
   name: 'migrate',
@@ -12,10 +12,11 @@ export default command({
   modifies: true,
   options: [
     ['-C <config>', 'Send <config> instead of the configuration the domain was created with'],
-    ['-s <sshcommand>', 'Use <sshcommand> instead of ssh; if it is empty, run <host> instead of ssh <host> xl'],
+    ['-s <sshcommand>', 'Use <sshcommand> instead of ssh; if it is empty, run <host> instead of all of the command'],
     ['-e', 'Do not wait in the background, on the target, for the death of the domain'],
     ['-p', 'Do not unpause domain after migrating it'],
     ['-D', 'Preserve the domain id'],
+    ['-F', 'Accepted for compatibility: the domain has a process of its own'],
     ['--debug', 'Print every round of copying'],
     ['--live', 'Accepted for compatibility: every migration is live'],
   ],
@@ -24,13 +25,15 @@ export default command({
     const [identifier, target] = words
     const record = recordOf(context, identifier, 'libxl_domain_suspend')
     if (record === undefined) return 1
-    const {config} = await host.ask(record, 'status', {})
-    const given = options.C === undefined ? {} : (await readConfigFile(options.C as string, [])).config
+    const {config, paused} = await host.ask(record, 'status', {})
+    const given = options.C === undefined ? {} : (await readConfigFile(options.C as string, [], config.uuid)).config
     const sent = {...config, ...given, ...(options.D ? {domid: record.domid} : {})}
-    const receiverOptions = ['e', 'p'].filter(letter => options[letter]).map(letter => `-${letter}`)
+    // A paused domain stays paused.
+    const wanted = {'-e': options.e, '-d': options.debug, '-p': options.p || paused}
+    const receiverOptions = Object.entries(wanted).flatMap(([option, isWanted]) => (isWanted ? [option] : []))
     try {
-      const command = transportOf((options.s as string | undefined) ?? 'ssh', target)
-      const migrated = await sendDomain(host, record, sent, {command, receiverOptions}, report)
+      const command = receiverCommand((options.s as string | undefined) ?? 'ssh', target, receiverOptions)
+      const migrated = await sendDomain(host, record, sent, command, report)
       report.error('Migration successful.')
       for (const line of describeMigration(migrated, options.debug === true)) report.error(line)
       return 0

@@ -1,4 +1,5 @@
 /** `xl save`: a domain into a file. */
+import {randomUUID} from 'node:crypto'
 import {rmSync} from 'node:fs'
 import {resolve} from 'node:path'
 import type {Writable} from 'node:stream'
@@ -14,13 +15,14 @@ import {command, recordOf} from '../command.js'
 
 /** The same stream into a pipe; what reads it may be on another host. */
 async function saveToPipe(host: Host, record: DomainRecord, config: DomainConfig, after: AfterSave, out: Writable) {
+  const id = randomUUID()
   const domain = await host.connect(record)
   const sending = await host.connect(record)
   try {
     if (after === 'pause') await domain.request('pause', {})
-    await pipeline(await sending.send({live: after === 'run', config}), out, {end: false})
-    await domain.request('sent', {})
-    await domain.request('migrated', {outcome: after === 'end' ? 'accepted' : 'refused'})
+    await pipeline(await sending.send({live: after === 'run', config, id, isMigration: false}), out, {end: false})
+    await domain.request('sent', {id})
+    await domain.request('migrated', {id, outcome: after === 'end' ? 'accepted' : 'refused'})
   } finally {
     // Without an outcome the domain goes on.
     sending.close()

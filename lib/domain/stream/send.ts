@@ -29,6 +29,8 @@ export interface SendOptions {
   readonly live: boolean
   /** Of a migration (control/migration-tokens.ts). */
   readonly token?: string
+  /** Resolves when the receiver has said that the guest can run there: before, it is not parked. Errors: whatever ends the sending. */
+  readonly mayStop?: () => Promise<void>
   /** Called during and after each round. */
   readonly onProgress?: (round: number, pages: number) => void
 }
@@ -55,7 +57,7 @@ export async function sendGuest(
   const sinceMs = performance.now()
   let parkedAtMs: number
   if (options.live) {
-    const dirty = await preCopy(guest, writer, round, onPages)
+    const dirty = await preCopy(guest, writer, round, onPages, options.mayStop)
     parkedAtMs = performance.now()
     await guest.park()
     await round(() => sendRest(guest, writer, dirty, onPages))
@@ -76,12 +78,14 @@ async function preCopy(
   writer: StreamWriter,
   round: (work: () => Promise<void>) => Promise<SendRound>,
   onPages: (pages: number) => void,
+  mayStop: SendOptions['mayStop'],
 ): Promise<number[]> {
   const throttle = new Throttle(guest)
   try {
     // What was marked so far does not matter: everything is sent.
     await guest.harvest()
     let last = await round(() => sendAll(guest, writer, onPages))
+    await mayStop?.()
     let dirty = await guest.harvest()
     for (let rounds = 1; rounds < mostRounds; rounds++) {
       const pagesPerMs = last.pages / Math.max(last.ms, 1)
@@ -194,16 +198,16 @@ class Throttle {
     if (this.timer === undefined) return
     clearTimeout(this.timer)
     this.timer = undefined
-    this.guest.unpause()
+    this.guest.release('throttle')
   }
 
   private sleep(): void {
-    this.guest.pause()
+    this.guest.hold('throttle')
     this.timer = setTimeout(() => this.wake(), sliceMs * this.part)
   }
 
   private wake(): void {
-    this.guest.unpause()
+    this.guest.release('throttle')
     this.timer = setTimeout(() => this.sleep(), sliceMs * (1 - this.part))
   }
 }

@@ -59,6 +59,8 @@ const mergingFile = '/sys/kernel/mm/ksm/run'
 /** The calls of libc that are used here; addresses as numbers, which hold all of user space. */
 interface Libc {
   madvise(address: number, bytes: number, advice: number): number
+  /** Missing where the allocator is not glibc's. */
+  mallocTrim?(keepBytes: number): void
   /** Returns where it mapped, -1 when it did not. */
   mmap(address: number, bytes: number, protection: number, flags: number, fd: number, fileOffset: number): number
   /** Where the bytes of a typed array are. */
@@ -89,6 +91,7 @@ function findLibc(): Libc | undefined {
       mmap: (...values) => Number(mmap(...values)),
       addressOf: array => Number(koffi.address(array)),
     }
+    libc.mallocTrim = library.func('int malloc_trim(size_t)')
   } catch {
     // Not installed, or made for another host: every feature has its plain form.
   }
@@ -98,6 +101,21 @@ function findLibc(): Libc | undefined {
 /** True when pages can be returned to the host, and files mapped. Loads libc, which takes some milliseconds the first time. */
 export function canReachHostMemory(): boolean {
   return findLibc() !== undefined
+}
+
+/**
+ * Lets go of what this process has but does not use: memory it has freed, and pages of its program and libraries that it needed once. Those
+ * stay in the host's cache, for all domains together, and come back when they are touched. Takes some milliseconds.
+ */
+export function releaseUnused(): void {
+  const found = findLibc()
+  if (found === undefined) return
+  found.mallocTrim?.(0)
+  for (const {start, end, rights, file, kb} of mappings()) {
+    // A page that was written to is not the file's any more.
+    if (file.startsWith('/') && /^r-[x-]p$/.test(rights) && kb['Anonymous:'] === 0)
+      found.madvise(start, end - start, Advice.dontneed)
+  }
 }
 
 /** The host's memory behind `memory`; libc is looked for at the first call that needs it. */
@@ -176,7 +194,7 @@ export function hostMemory(memory: WebAssembly.Memory): HostMemory {
       // Without libc nothing has been mapped or merged.
       if (libc === undefined) return {bytes: 0, ownBytes: 0}
       const first = addressOf(libc, 0)
-      return sharedWithin(readFileSync('/proc/self/smaps', 'utf8'), first, first + all.length)
+      return sharedWithin(first, first + all.length)
     },
   }
 }
@@ -189,18 +207,36 @@ function merges(): boolean {
   }
 }
 
-/** Adds up what smaps says of the mappings that begin in a range of addresses. */
-function sharedWithin(smaps: string, first: number, end: number): SharedPages {
-  let isWithin = false
-  const kb: Record<string, number> = {}
-  for (const line of smaps.split('\n')) {
-    const [word, value] = line.split(/\s+/, 2)
-    if (!word.endsWith(':')) {
-      const start = Number.parseInt(word, 16)
-      isWithin = start >= first && start < end
-    } else if (isWithin) kb[word] = (kb[word] ?? 0) + Number(value)
+/** A mapping of this process. */
+interface MappedRange {
+  readonly start: number
+  readonly end: number
+  readonly rights: string
+  readonly file: string
+  /** By the words of smaps, colon included. */
+  readonly kb: Readonly<Record<string, number>>
+}
+
+function mappings(): MappedRange[] {
+  const all: MappedRange[] = []
+  let kb: Record<string, number> = {}
+  for (const line of readFileSync('/proc/self/smaps', 'utf8').split('\n')) {
+    const [word, value, , , , file = ''] = line.split(/\s+/, 6)
+    if (word.endsWith(':')) kb[word] = Number(value)
+    else if (word !== '') {
+      const [start, end] = word.split('-').map(address => Number.parseInt(address, 16))
+      kb = {}
+      all.push({start, end, rights: value, file, kb})
+    }
   }
-  const sum = (...words: string[]): number => words.reduce((total, word) => total + (kb[`${word}:`] ?? 0), 0)
+  return all
+}
+
+/** Adds up what smaps says of the mappings that begin in a range of addresses. */
+function sharedWithin(first: number, end: number): SharedPages {
+  const within = mappings().filter(({start}) => start >= first && start < end)
+  const sum = (...words: string[]): number =>
+    within.reduce((total, {kb}) => words.reduce((subtotal, word) => subtotal + (kb[`${word}:`] ?? 0), total), 0)
   return {
     bytes: sum('Shared_Clean', 'Shared_Dirty') * 1024,
     ownBytes: Math.max(0, sum('Pss') - sum('Private_Clean', 'Private_Dirty')) * 1024,

@@ -188,6 +188,7 @@ export class DomainProcess implements DomainService {
     else if (message.kind === 'parked') this.guest?.onParked(message.number)
     else if (message.kind === 'harvested') this.guest?.onSettled()
     else if (message.kind === 'memory') this.memory?.changed()
+    else if (message.kind === 'quiet') collectGarbage(true)
     else if (message.kind === 'shutdown') void this.shutDown(message.reason, message.registers)
     else if (message.kind === 'console') this.say(new TextDecoder().decode(message.bytes).trimEnd())
     else this.log(message.line)

@@ -9,6 +9,7 @@ import {RegionTranslator, type TranslationJob} from '../x86/jit/translator.js'
 import {linearMemory} from '../x86/memory.js'
 import {state} from '../x86/state.js'
 import {collectGarbage} from './garbage.js'
+import {releaseUnused} from './host-memory.js'
 
 /** What the thread is given. */
 export interface TranslatorStart {
@@ -20,9 +21,6 @@ export interface TranslatorStart {
   readonly port: MessagePort
 }
 
-/** Without a job for so long, the thread gives memory back. */
-const tidyAfterMs = 2000
-
 /** So many regions are hot while a guest boots; what comes later is more likely to run long, and is optimized sooner. */
 const bootRegions = 2500
 
@@ -31,10 +29,11 @@ const largestBatch = 64
 
 const {memory: wasm, vcpuBase, records, port} = workerData as TranslatorStart
 const memory = linearMemory(wasm)
-const tidy = setTimeout(() => collectGarbage(true), tidyAfterMs)
 let regions = 0
 const translator = new RegionTranslator(memory, records)
 port.on('message', (first: readonly TranslationJob[]) => {
+  // Nothing is asked for: the guest has become quiet.
+  if (first.length === 0) return giveMemoryBack()
   // Whatever else waits goes into the same module; of an epoch that is over nothing is wanted.
   let jobs = [...first]
   while (jobs.length < largestBatch) {
@@ -50,5 +49,10 @@ port.on('message', (first: readonly TranslationJob[]) => {
   regions += batch.regions.length
   if (regions > bootRegions) setFlagsFromString('--wasm-tiering-budget=20000000')
   Atomics.store(memory.int32, (vcpuBase + state.pending) >> 2, 1)
-  tidy.refresh()
 })
+
+/** What the boot of a guest, or its latest work, left behind in this process. */
+function giveMemoryBack(): void {
+  collectGarbage(true)
+  releaseUnused()
+}

@@ -19,7 +19,7 @@ import {linearMemory} from '../x86/memory.js'
 import {state} from '../x86/state.js'
 import {Vcpu} from '../x86/vcpu.js'
 import {describeRegisters} from './crash-report.js'
-import {collectGarbage} from './garbage.js'
+import {collectGarbage, QuietTime} from './garbage.js'
 import {hostMemory} from './host-memory.js'
 
 /** What the main thread hands over first. */
@@ -50,14 +50,15 @@ export interface ResumeEntry {
 export type GuestEntry = BootEntry | ResumeEntry
 
 /**
- * What the thread says. `memory`: the domain holds more or fewer frames. `parked`: the vCPU's state is complete in memory until the control word
- * changes.
+ * What the thread says. `memory`: the domain holds more or fewer frames. `quiet`: the guest has worked, and does so no longer. `parked`: the
+ * vCPU's state is complete in memory until the control word changes.
  */
 export type WorkerMessage =
   | {kind: 'event'; port: number}
   | {kind: 'parked'; number: number}
   | {kind: 'harvested'}
   | {kind: 'memory'}
+  | {kind: 'quiet'}
   | {kind: 'shutdown'; reason: number; registers: string}
   | {kind: 'console'; bytes: Uint8Array}
   | {kind: 'log'; line: string}
@@ -154,14 +155,16 @@ function park(): void {
   say({kind: 'parked', number: parkings})
 }
 
-/** After so much work a guest that falls asleep has left garbage worth collecting. */
-const tidyAfterNs = 3e9
-let tidiedAtNs = 0
+const quiet = new QuietTime()
+const busyNs = () => memory.view.getFloat64(field.busyNs, true)
+
+/** Gives memory back when the guest has become quiet, and has the others do so: the translator's thread when nothing is asked of it. */
 function tidy(): void {
-  const busyNs = memory.view.getFloat64(field.busyNs, true)
-  if (busyNs - tidiedAtNs < tidyAfterNs) return
-  tidiedAtNs = busyNs
-  collectGarbage()
+  if (!quiet.hasCome(now(), busyNs())) return
+  vcpu.engine.compact()
+  collectGarbage(true)
+  say({kind: 'quiet'})
+  translator.postMessage([])
 }
 
 /** Sleeps until an event can be delivered, a timer is due, or the main thread wants something. */
@@ -172,7 +175,8 @@ function sleep(): void {
     if (!hypervisor.isBlocked() || Atomics.load(memory.int32, controlAt) !== Control.run) return
     if (Atomics.load(memory.int32, harvestAt) !== 0) return
     tidy()
-    const ms = (hypervisor.nextDeadline() - now()) / 1e6
+    const at = now()
+    const ms = Math.min(hypervisor.nextDeadline() - at, quiet.untilNext(at, busyNs())) / 1e6
     if (ms > 0) Atomics.wait(memory.int32, wakeAt, seen, ms)
   }
 }
@@ -180,7 +184,7 @@ function sleep(): void {
 let busySinceMs = performance.now()
 function account(): void {
   const at = performance.now()
-  memory.view.setFloat64(field.busyNs, memory.view.getFloat64(field.busyNs, true) + (at - busySinceMs) * 1e6, true)
+  memory.view.setFloat64(field.busyNs, busyNs() + (at - busySinceMs) * 1e6, true)
   busySinceMs = at
 }
 

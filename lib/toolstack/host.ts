@@ -272,6 +272,8 @@ export class Host {
     const child = spawn(domainRuntime(), [this.domainProgram, String(record.domid), name], {
       argv0: domainTitle(record.domid, name),
       cwd: '/',
+      // One arena for all threads, which allocate little at a time: what one frees another can use.
+      env: {MALLOC_ARENA_MAX: '1', ...process.env},
       detached: true,
       stdio: ['ignore', log, log, 'ipc', ...(stream === undefined ? [] : [stream])],
     })

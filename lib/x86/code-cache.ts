@@ -172,6 +172,15 @@ export class CodeCache {
     this.uint32[(head >>> 2) + Word.translation] = word
   }
 
+  /** Table slots of the translations that blocks lead to. */
+  liveSlots(): ReadonlySet<number> {
+    const slots = new Set<number>()
+    for (const first of this.byPlace)
+      for (let head = first; head !== 0; head = this.uint32[(head >>> 2) + Word.nextAlike])
+        slots.add(this.translation(head) & 0xffff)
+    return slots
+  }
+
   /** The page that a block reaches into, or 0. */
   secondPage(head: number): number {
     return this.uint32[(head >>> 2) + Word.secondPage]

@@ -22,12 +22,16 @@ import type {Vcpu} from './vcpu.js'
 
 const maximumInstructions = 40
 /** The function table: 1 ends a block, then interpreter handlers, then translations. */
-const tableSize = 65_536
+const largestTable = 65_536
 const firstRegion = 16_384
+/** What the table grows by: its room is memory. */
+const tableStep = 4096
+/** So many new modules of handlers are worth being made one. */
+const manyModules = 64
 
 export class Engine {
   readonly code: CodeCache
-  readonly table = new WebAssembly.Table({element: 'anyfunc', initial: tableSize})
+  readonly table = new WebAssembly.Table({element: 'anyfunc', initial: firstRegion + tableStep})
   /** Functions that generated code calls. */
   private readonly callable = new WebAssembly.Table({element: 'anyfunc', initial: callableNames.length})
   private readonly imports: Record<string, WebAssembly.ExportValue>
@@ -35,6 +39,10 @@ export class Engine {
   private readonly runCore: () => void
   /** Variant key → table index. */
   private readonly handlers = new Map<number, number>()
+  /** An instruction of each variant that has a handler. */
+  private readonly examples = new Map<number, DecodedInstruction>()
+  /** Modules that the handlers are in. */
+  private handlerModules = 0
   private nextHandler = 2
   private nextRegion = firstRegion
   private readonly ripBytes = new Uint8Array(15)
@@ -209,8 +217,18 @@ export class Engine {
     const missing = new Map<number, DecodedInstruction>()
     for (const decoded of list) if (!this.handlers.has(decoded.variantKey)) missing.set(decoded.variantKey, decoded)
     if (missing.size === 0) return
+    for (const [key, decoded] of missing) {
+      this.handlers.set(key, this.nextHandler++)
+      this.examples.set(key, decoded)
+    }
+    this.placeHandlers(missing)
+    this.handlerModules++
+  }
+
+  /** Makes handlers, in one module, and puts them where records look for them. */
+  private placeHandlers(examples: ReadonlyMap<number, DecodedInstruction>): void {
     const exports = this.make(
-      [...missing].map(([key, decoded]) => [
+      [...examples].map(([key, decoded]) => [
         `h${key}`,
         (callHelper, cpu) => {
           const code = new Code(['i32'])
@@ -222,11 +240,20 @@ export class Engine {
         },
       ]),
     )
-    for (const key of missing.keys()) {
-      const slot = this.nextHandler++
-      this.table.set(slot, exports[`h${key}`])
-      this.handlers.set(key, slot)
+    for (const key of examples.keys()) this.table.set(this.handlers.get(key)!, exports[`h${key}`])
+  }
+
+  /**
+   * Lets go of memory that engines keep by module; to be called when nothing runs. Handlers, of which each came in a module when its first
+   * instruction was met, become one module; translations whose blocks are gone become garbage.
+   */
+  compact(): void {
+    if (this.handlerModules >= manyModules) {
+      this.placeHandlers(this.examples)
+      this.handlerModules = 1
     }
+    const live = this.code.liveSlots()
+    for (let slot = firstRegion; slot < this.nextRegion; slot++) if (!live.has(slot)) this.table.set(slot, null)
   }
 
   /** Makes a generated module's functions callable. */
@@ -303,8 +330,9 @@ export class Engine {
       translate: jobs => translator.translate(jobs),
       instantiate: module => this.instantiate(module),
       forgetAll: () => this.code.clear(),
-      hasRoom: functions => this.nextRegion + functions <= tableSize,
+      hasRoom: functions => this.nextRegion + functions <= largestTable,
       place: code => {
+        if (this.nextRegion === this.table.length) this.table.grow(tableStep)
         this.table.set(this.nextRegion, code)
         return this.nextRegion++
       },

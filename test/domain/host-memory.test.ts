@@ -17,7 +17,7 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import t from 'tap'
-import {canReachHostMemory, hostMemory} from '../../lib/domain/host-memory.js'
+import {canReachHostMemory, hostMemory, releaseUnused} from '../../lib/domain/host-memory.js'
 
 const mib = 2 ** 20
 const mergingFile = '/sys/kernel/mm/ksm/run'
@@ -29,6 +29,17 @@ const newMemory = () =>
 
 /** Pages of this process that are in the host's memory. */
 const residentBytes = () => Number(readFileSync('/proc/self/statm', 'utf8').split(' ')[1]) * 4096
+
+/** Of these, those that show a file, in KiB. */
+function residentOf(file: string): number {
+  let isFile = false
+  let kb = 0
+  for (const line of readFileSync('/proc/self/smaps', 'utf8').split('\n')) {
+    if (/^[0-9a-f]+-/.test(line)) isFile = line.endsWith(file)
+    else if (isFile && line.startsWith('Rss:')) kb += Number(line.split(/\s+/)[1])
+  }
+  return kb
+}
 
 /** A file of `bytes` bytes, each telling its page. */
 function pagesFile(folder: string, bytes: number): string {
@@ -157,6 +168,14 @@ t.test('WebAssembly sees the mapped bytes', {skip}, async t => {
   ].flat()
   const {exports} = new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.from(module)), {m: {m: memory}})
   t.equal((exports.f as (at: number) => number)(3 * 4096), 4)
+})
+
+t.test('what the process does not use', {skip}, async t => {
+  const program = () => residentOf(process.execPath)
+  const before = program()
+  releaseUnused()
+  t.ok(program() < before, 'pages of the program it needed once')
+  t.equal(Buffer.alloc(16_000, 1)[0], 1, 'it goes on')
 })
 
 t.test('without koffi', async t => {

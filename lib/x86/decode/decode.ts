@@ -37,8 +37,8 @@ const indices16 = [6, 7, 6, 7, 6, 7, -1, -1]
 
 class Decoder extends Cursor {
   private readonly variants = new Variants()
-  /** Forms by everything that chooses them, once looked up; null: none. */
-  private readonly chosen: (ParsedForm | null | undefined)[] = new Array(1 << 18)
+  /** By everything that chooses a form, once looked up: 2 + its place among its opcode's forms, 1 for none. */
+  private readonly chosen = new Uint8Array(1 << 18)
   private failure: DecodeFailure = 'undefined'
 
   private long = false
@@ -215,7 +215,8 @@ class Decoder extends Cursor {
 
   private chooseForm(): ParsedForm | undefined {
     const {map, opcode, modrm} = this
-    if (this.opcodes.special[map][opcode]) return this.lookUp()
+    const forms = this.opcodes.tables[map][opcode]
+    if (this.opcodes.special[map][opcode]) return forms.find(form => this.fits(form))
     const key =
       (((map << 8) | opcode) << 8) |
       (this.mandatory() << 6) |
@@ -223,34 +224,28 @@ class Decoder extends Cursor {
       (this.long ? 16 : 0) |
       ((modrm >> 2) & 14) |
       (modrm >= 0xc0 ? 1 : 0)
-    let form = this.chosen[key]
-    if (form === undefined) {
-      form = this.lookUp() ?? null
-      this.chosen[key] = form
-    }
-    return form ?? undefined
+    let chosen = this.chosen[key]
+    if (chosen === 0) this.chosen[key] = chosen = 2 + forms.findIndex(form => this.fits(form))
+    return chosen === 1 ? undefined : forms[chosen - 2]
   }
 
-  /** The first form of the opcode that fits prefixes, mode and ModRM. */
-  private lookUp(): ParsedForm | undefined {
+  /** The form goes with prefixes, mode and ModRM. */
+  private fits(form: ParsedForm): boolean {
     const {map, opcode, modrm, long} = this
-    const mandatory = mandatoryNames[this.mandatory()]
-    return this.opcodes.tables[map][opcode].find(form => {
-      const {options} = form.form
-      if (form.vex !== this.vex) return false
-      if (options.long !== undefined && (options.long === 'only') !== long) return false
-      // 66 beside a mandatory F2 or F3 is an operand-size prefix.
-      if (form.prefix !== undefined && form.prefix !== mandatory) return false
-      // Behind 0F38 and 0F3A, F2 and F3 always choose another instruction.
-      if (form.prefix === undefined && map >= 2 && this.rep !== 0) return false
-      if (!form.modrm) {
-        // 90 is XCHG only with REX.B, else NOP.
-        return opcode !== 0x90 || map !== 0 || form.prefix !== undefined || form.plusR === ((this.rex & 1) !== 0)
-      }
-      if (form.fixedModrm >= 0) return modrm === form.fixedModrm
-      if (form.digit >= 0 && ((modrm >> 3) & 7) !== form.digit) return false
-      return modrm >= 0xc0 ? !form.memoryOnly : !form.registerOnly
-    })
+    const {options} = form.form
+    if (form.vex !== this.vex) return false
+    if (options.long !== undefined && (options.long === 'only') !== long) return false
+    // 66 beside a mandatory F2 or F3 is an operand-size prefix.
+    if (form.prefix !== undefined && form.prefix !== mandatoryNames[this.mandatory()]) return false
+    // Behind 0F38 and 0F3A, F2 and F3 always choose another instruction.
+    if (form.prefix === undefined && map >= 2 && this.rep !== 0) return false
+    if (!form.modrm) {
+      // 90 is XCHG only with REX.B, else NOP.
+      return opcode !== 0x90 || map !== 0 || form.prefix !== undefined || form.plusR === ((this.rex & 1) !== 0)
+    }
+    if (form.fixedModrm >= 0) return modrm === form.fixedModrm
+    if (form.digit >= 0 && ((modrm >> 3) & 7) !== form.digit) return false
+    return modrm >= 0xc0 ? !form.memoryOnly : !form.registerOnly
   }
 
   private operandSize(form: ParsedForm): number {

@@ -245,6 +245,22 @@ export class Code extends Bytes {
     this.byte(0x1b)
   }
 
+  /** Where the next instruction will stand. */
+  get position(): number {
+    return this.length
+  }
+
+  /** Opens `count` blocks at a position, around all that has been written since and whatever closes them. */
+  openBlocks(at: number, count: number): void {
+    const opening = new Uint8Array(count * 2).map((_, index) => (index % 2 === 0 ? 0x02 : 0x40))
+    const rest = this.data.slice(at, this.length)
+    this.length = at
+    this.append(opening)
+    this.append(rest)
+    for (const [index, hint] of this.unlikelyAt.entries())
+      if (hint >= at) this.unlikelyAt[index] = hint + opening.length
+  }
+
   /** Offsets of unlikely branches from the start of the local declarations. */
   hints(): number[] {
     const declarations = this.declarations().length

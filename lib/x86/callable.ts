@@ -6,6 +6,7 @@
  */
 import type {WasmType} from '../wasm/opcodes.js'
 import {helperSignatures} from './helpers/index.js'
+import {callNames, jumpNames} from './links.js'
 
 /** [parameters, results]. */
 export type Signature = [WasmType[], WasmType[]]
@@ -28,7 +29,8 @@ export const callable: Record<string, Signature> = {
   slowRead: [['i64', 'i32'], ['i32']],
   slowModify: [['i64', 'i32'], ['i32']],
   slowWrite: [['i64', 'i32'], ['i32']],
-  call: [['i32', 'i64', 'i64', 'i32'], ['i32']],
+  ...Object.fromEntries(callNames.map(name => [name, [['i32', 'i64', 'i64', 'i32'], ['i32']]])),
+  ...Object.fromEntries(jumpNames.map(name => [name, [['i32', 'i64'], ['i32']]])),
   statusFlags: [[], ['i32']],
   ...Object.fromEntries(conditionNames.map(name => [name, [[], ['i32']]])),
 }

@@ -215,6 +215,23 @@ export class CodeCache {
     }
   }
 
+  /** Offsets in its page of the blocks that have been met there, at the address and in the mode of a block: what has run so far. */
+  met(head: number): number[] {
+    const {uint32} = this
+    const {page, mode, ripLow, ripHigh} = this.facts(head)
+    const offsets: number[] = []
+    for (let other = this.byPage[page >>> 12]; other !== 0; other = uint32[this.linkIn(page, other)]) {
+      const at = other >>> 2
+      const isAlike =
+        uint32[at + Word.page] === page &&
+        uint32[at + Word.mode] === mode &&
+        uint32[at + Word.rip] >>> 12 === ripLow >>> 12 &&
+        uint32[at + Word.rip + 1] === ripHigh
+      if (isAlike) offsets.push(uint32[at + Word.rip] & 0xfff)
+    }
+    return offsets
+  }
+
   /** Drops every block that has bytes in the page. */
   invalidatePage(page: number): void {
     let head = this.byPage[page >>> 12]

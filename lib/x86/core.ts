@@ -8,6 +8,7 @@ import {condition, statusFlags} from './conditions.js'
 import {addDispatcher} from './dispatcher.js'
 import {slowPathNumber} from './instruction-set.js'
 import {Status} from './interpret.js'
+import {addLinks} from './links.js'
 import {addRefill} from './mmu/refill.js'
 import {addStringRuns} from './string-runs.js'
 
@@ -34,7 +35,7 @@ export function coreModule(pages: number): Uint8Array<ArrayBuffer> {
   const runs = addStringRuns(module, cpu, refill)
   for (const [name, signature, imported] of slow)
     module.function(name, ...signature, name === 'system' ? system(imported, runs) : passOn(signature, imported))
-  addDispatcher(module, cpu, refill)
+  addLinks(module, {cpuGlobal: cpu, ...addDispatcher(module, cpu, refill)})
   return module.bytes()
 }
 

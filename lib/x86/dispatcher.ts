@@ -8,63 +8,71 @@
  *   12 u32  byte offset of the page after it, when the last instruction reaches into it; else 0
  *   16 u64  RIP of its first instruction  24 u32  mode it was decoded for
  *
- * A guest CALL in a translation is a call here: a dispatcher inside the dispatcher, that comes back when RIP is where the guest's RET should
- * lead, so that the translation goes on where it was. A RET that leads elsewhere (to another stack) is run on from there; whatever makes
- * the run loop look ends all of them. A cell of a CALL remembers the head of its target: the next call skips the search.
+ * A guest CALL in a translation is a call here (links.ts): when its target has to be searched, or its RET leads elsewhere (to another stack), a
+ * dispatcher inside the dispatcher goes on, and comes back when RIP is where the guest's RET should lead. Whatever makes the run loop look
+ * ends all of them.
  */
 
 import {Code, type Module} from '../wasm/builder.js'
 import {blockHead} from './block-head.js'
 import {record, recordBytes} from './decode/record.js'
 import {Status} from './interpret.js'
+import {linkCell} from './links.js'
 import {AccessKind} from './mmu/refill.js'
 import {ExitReason, jumpCache, state, tlb} from './state.js'
-
-/** Dispatchers inside each other: what V8's stack of a thread holds with room to spare. */
-const deepest = 64
 
 /** No guest address: the outermost dispatcher never comes back by a RET. */
 const nowhere = -(2n ** 63n)
 
+/** Type of handlers and of regions. */
+const regionSignature = [['i32'], ['i32']] as const
+
 /**
- * Adds `run() → void`, which runs until something asks to return to the run loop, and
- * `call(cell, target, returnRip, returnPlace) → status`: 0 when RIP is `returnRip`, at `returnPlace` in linear memory, and all code is still
- * what it was; else what the caller has to return.
+ * Adds `run() → void`, which runs until something asks to return to the run loop, and gives the index of
+ * `dispatch(returnRip, returnPlace, mode, epoch) → status`: 0 when RIP is `returnRip`, at `returnPlace` in linear memory, in that mode, and no
+ * code has been dropped since the epoch; else what the caller has to return.
  */
-export function addDispatcher(module: Module, cpu: number, refill: number): void {
-  const regionType = module.type(['i32'], ['i32'])
-  const call = module.function('call', ['i32', 'i64', 'i64', 'i32'], ['i32'], dispatcher(cpu, regionType, refill))
-  module.function('run', [], [], outermost(cpu, call))
+export function addDispatcher(module: Module, cpu: number, refill: number): {dispatch: number; regionType: number} {
+  const regionType = module.type(...regionSignature)
+  const dispatch = module.function(
+    'dispatch',
+    ['i64', 'i32', 'i32', 'i32'],
+    ['i32'],
+    dispatcher(cpu, regionType, refill),
+  )
+  module.function('run', [], [], outermost(cpu, dispatch))
+  return {dispatch, regionType}
 }
 
-function outermost(cpuGlobal: number, call: number): Code {
+function outermost(cpuGlobal: number, dispatch: number): Code {
   const code = new Code()
-  code.globalGet(cpuGlobal)
-  code.i32Const(0)
-  code.memory('i32.store', state.callDepth)
-  code.i32Const(0)
-  code.globalGet(cpuGlobal)
-  code.memory('i64.load', state.rip)
+  for (const field of [state.callDepth, state.linkCell]) {
+    code.globalGet(cpuGlobal)
+    code.i32Const(0)
+    code.memory('i32.store', field)
+  }
   code.i64Const(nowhere)
   code.i32Const(0)
-  code.call(call)
+  code.i32Const(0)
+  code.i32Const(0)
+  code.call(dispatch)
   code.drop()
   return code
 }
 
 function dispatcher(cpuGlobal: number, regionType: number, refill: number): Code {
-  const code = new Code(['i32', 'i64', 'i64', 'i32'])
-  const [cell, target, returnRip, returnPlace] = [0, 1, 2, 3]
+  const code = new Code(['i64', 'i32', 'i32', 'i32'])
+  const [returnRip, returnPlace, callerMode, callerEpoch] = [0, 1, 2, 3]
   const cpu = code.local('i32')
   const entry = code.local('i32')
   const at = code.local('i32')
+  const place = code.local('i32')
   const status = code.local('i32')
   const budget = code.local('i32')
   const mode = code.local('i32')
   const head = code.local('i32')
   const depth = code.local('i32')
-  const callerMode = code.local('i32')
-  const callerEpoch = code.local('i32')
+  const cell = code.local('i32')
   const rip = code.local('i64')
   const next = code.local('i64')
   /** Returns the status on the stack. */
@@ -150,6 +158,33 @@ function dispatcher(cpuGlobal: number, regionType: number, refill: number): Code
     code.op('i32.and')
     code.callIndirect(regionType)
   }
+  /** A link that led here remembers the translation whose word is in `entry`. */
+  const fillCell = () => {
+    code.localGet(cpu)
+    code.memory('i32.load', state.linkCell)
+    code.localTee(cell)
+    code.if()
+    code.localGet(cell)
+    code.localGet(entry)
+    code.memory('i32.store', linkCell.translation)
+    code.localGet(cell)
+    code.localGet(cpu)
+    code.memory('i32.load', state.codeEpoch)
+    code.memory('i32.store', linkCell.epoch)
+    code.localGet(cell)
+    code.localGet(place)
+    code.localGet(rip)
+    code.op('i32.wrap_i64')
+    code.op('i32.sub')
+    code.memory('i32.store', linkCell.addend)
+    code.localGet(cell)
+    code.localGet(rip)
+    code.memory('i64.store', linkCell.target)
+    code.localGet(cpu)
+    code.i32Const(0)
+    code.memory('i32.store', state.linkCell)
+    code.end()
+  }
   /** Pushes whether the page after RIP's lies elsewhere than the block at `at` has it. */
   const secondPageMoved = () => {
     code.localGet(rip)
@@ -175,81 +210,11 @@ function dispatcher(cpuGlobal: number, regionType: number, refill: number): Code
   code.localTee(cpu)
   code.memory('i32.load', state.callDepth)
   code.localSet(depth)
-  currentMode()
-  code.localSet(callerMode)
-  code.localGet(cpu)
-  code.memory('i32.load', state.codeEpoch)
-  code.localSet(callerEpoch)
   code.localGet(cpu)
   code.localGet(depth)
   code.i32Const(1)
   code.op('i32.add')
   code.memory('i32.store', state.callDepth)
-  code.block()
-  // The cell leads to the target's head, while the head is still its, and its page where the address leads.
-  code.block()
-  code.localGet(cell)
-  code.op('i32.eqz')
-  code.brIf(0)
-  code.localGet(cell)
-  code.memory('i32.load')
-  code.localTee(at)
-  code.op('i32.eqz')
-  code.brIf(0)
-  code.localGet(at)
-  code.memory('i64.load', blockHead.rip)
-  code.localGet(target)
-  code.op('i64.ne')
-  code.brIf(0)
-  code.localGet(at)
-  code.memory('i32.load', blockHead.mode)
-  code.localGet(callerMode)
-  code.op('i32.ne')
-  code.brIf(0)
-  findEntry(target)
-  entryIsOf(target)
-  code.op('i32.eqz')
-  code.brIf(0)
-  placeOf(target)
-  code.i32Const(-4096)
-  code.op('i32.and')
-  code.localGet(at)
-  code.memory('i32.load', blockHead.page)
-  code.op('i32.ne')
-  code.brIf(0)
-  code.localGet(at)
-  code.memory('i32.load', blockHead.translation)
-  code.localTee(entry)
-  code.op('i32.eqz')
-  code.brIf(0)
-  code.localGet(depth)
-  code.i32Const(deepest)
-  code.op('i32.ge_u')
-  code.brIf(0)
-  preempted()
-  code.brIf(0)
-  code.i32Const(0)
-  code.localSet(cell)
-  runTranslation()
-  code.localTee(status)
-  code.i32Const(Status.blockEnd)
-  code.op('i32.eq')
-  code.brIf(1)
-  code.localGet(status)
-  comeBack()
-  code.end()
-  code.localGet(cpu)
-  code.localGet(target)
-  code.memory('i64.store', state.rip)
-  // Too deep: the dispatcher outside goes on with the target.
-  code.localGet(depth)
-  code.i32Const(deepest)
-  code.op('i32.ge_u')
-  code.if()
-  code.i32Const(Status.blockEnd)
-  comeBack()
-  code.end()
-  code.end()
   code.loop()
   preempted()
   code.if()
@@ -279,6 +244,7 @@ function dispatcher(cpuGlobal: number, regionType: number, refill: number): Code
   code.op('i32.and')
   code.op('i32.add')
   code.end()
+  code.localTee(place)
   code.localSet(at)
   currentMode()
   code.localSet(mode)
@@ -350,14 +316,7 @@ function dispatcher(cpuGlobal: number, regionType: number, refill: number): Code
   code.memory('i32.load', blockHead.translation)
   code.localTee(entry)
   code.if()
-  code.localGet(cell)
-  code.if()
-  code.localGet(cell)
-  code.localGet(at)
-  code.memory('i32.store')
-  code.i32Const(0)
-  code.localSet(cell)
-  code.end()
+  fillCell()
   runTranslation()
   code.localTee(status)
   code.i32Const(Status.blockEnd)
@@ -366,8 +325,9 @@ function dispatcher(cpuGlobal: number, regionType: number, refill: number): Code
   code.localGet(status)
   comeBack()
   code.end()
+  code.localGet(cpu)
   code.i32Const(0)
-  code.localSet(cell)
+  code.memory('i32.store', state.linkCell)
   // Records. The head counts down to translation.
   code.localGet(at)
   code.localGet(at)

@@ -325,6 +325,7 @@ export class Engine {
       known: head => this.code.known(head),
       isCurrent: block => this.code.isCurrent(block),
       facts: ({head}) => this.code.facts(head),
+      met: ({head}) => this.code.met(head),
       wanted: ({head}) => this.code.translation(head) === 0,
       cool: ({head}) => this.code.count(head, this.translateAfter),
       translate: jobs => translator.translate(jobs),

@@ -17,11 +17,13 @@ export function generatedModule(
   const module = new Module(pages)
   module.importTable('callable')
   const cpu = module.importGlobal('cpu', 'i32')
-  const callHelper: CallHelper = (code, name) => {
+  const callHelper: CallHelper = (code, name, tail = false) => {
     const index = callableNames.indexOf(name)
     if (index < 0) throw new Error(`bug: no function ${name} for generated code`)
     code.i32Const(index)
-    code.callIndirect(module.type(...callable[name]))
+    const type = module.type(...callable[name])
+    if (tail) code.returnCallIndirect(type)
+    else code.callIndirect(type)
   }
   for (const [name, write] of functions) module.function(name, ['i32'], ['i32'], write(callHelper, cpu))
   return module.bytes()

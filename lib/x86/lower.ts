@@ -11,8 +11,8 @@ import type {WasmType} from '../wasm/opcodes.js'
 import type {Op, Template, ValueId} from './ir/op.js'
 import {state} from './state.js'
 
-/** Writes a call of one of the functions in callable.ts. */
-export type CallHelper = (code: Code, name: string) => void
+/** Writes a call of one of the functions in callable.ts; `tail`: as the end of the function. */
+export type CallHelper = (code: Code, name: string, tail?: boolean) => void
 
 export abstract class Lowering {
   protected template!: Template

@@ -72,6 +72,7 @@ export const state = {
   dirtyFrames: 1208, //   u32, byte offset of a table with one byte per machine frame: 1 = written to
   tlbFilled: 1196, //     u32, entries in the log of filled TLB entries
   callDepth: 1200, //     u32, dispatchers that run inside the outermost one
+  linkCell: 1212, //      u32, the cell that wants to know where the dispatcher goes next (links.ts), 0 none
   codeEpoch: 1204, //     u32, counts how often decoded code has been dropped
 } as const
 

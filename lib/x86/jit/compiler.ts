@@ -33,6 +33,8 @@ export interface CompilerHost {
   /** The block that has its head there. */
   known(head: number): KnownBlock
   facts(block: KnownBlock): BlockFacts
+  /** Offsets in its page of what has run there. */
+  met(block: KnownBlock): number[]
   /** Its page has not been written since it was decoded. */
   isCurrent(block: KnownBlock): boolean
   /** It has no translation yet. */
@@ -87,7 +89,8 @@ export class Compiler {
       const {page, mode, ripLow, ripHigh} = this.host.facts(block)
       const ticket = this.tickets++
       this.asked.set(ticket, block)
-      jobs.push({epoch: this.epoch, ticket, page, mode, ripLow, ripHigh, taken: this.taken})
+      const met = this.host.met(block)
+      jobs.push({epoch: this.epoch, ticket, page, mode, ripLow, ripHigh, met, taken: this.taken})
     }
     this.waiting.clear()
     if (jobs.length === 0) return

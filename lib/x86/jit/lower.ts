@@ -2,13 +2,14 @@
  * The translator tier: templates with the operands of this instruction as constants, general registers in locals, flags kept as the
  * operands they follow from until somebody needs them. Vector and other registers stay in vCPU state.
  *
- * Ways out of a region (labels outside everything) write the changed registers back: `leave` returns blockEnd, `fault` exit.
+ * Ways out of a region (ways-out.ts) write changed registers and flags back.
  */
 import type {Code} from '../../wasm/builder.js'
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import {FlagKind, type FlagKindName} from '../flags.js'
 import {extendTo64} from '../interpret.js'
 import type {Op, RegisterRef, Template} from '../ir/op.js'
+import {callNames} from '../links.js'
 import {type CallHelper, Lowering} from '../lower.js'
 import {AccessKind} from '../mmu/refill.js'
 import {state, tlb} from '../state.js'
@@ -20,24 +21,29 @@ export interface Place {
   readonly next: number
   /** Somebody reads the flags it finds. */
   readonly flagsLive: boolean
+  /** Masks of general registers, see registers.ts. */
+  readonly changedBefore: number
+  readonly changedAfter: number
+  readonly writtenBack: number
+  readonly neededAfter: number
 }
 
-/** Control flow, which the region's writer knows. Depth counts from inside the current instruction. */
+/** Control flow, which the region's writer knows. Depth counts from inside the current instruction; `flags` are what is in locals. */
 export interface Exits {
-  /** Goes to a known RIP: a block of the region, or out. Flags are already where the target expects them. */
+  /** Goes to a known RIP: a block of the region, or out. */
   goTo(rip: number, depth: number): void
-  /** Leaves with RIP already in state. */
-  leave(depth: number): void
+  /** Leaves to the address on the stack; `linked`: by a link of its own. */
+  leave(linked: boolean, flags: FlagKindName | undefined, depth: number): void
   /** Leaves at the current instruction, which has changed nothing. */
-  fault(depth: number): void
+  fault(flags: FlagKindName | undefined, depth: number): void
   /** A call can come back to this RIP without leaving the region. */
   returnsTo(rip: number): boolean
   /** Pushes the byte offset in linear memory of code at a RIP of the region's page. */
   pushPlace(rip: number): void
   /** A call has come back. */
   resume(): void
-  /** Address of a cell for the head of a call's target. */
-  callCell(): number
+  /** Address of a new cell of a link. */
+  linkCell(): number
   /** Address of a permanent record of the current instruction, for slow paths. */
   recordAddress(): number
   systemNumber(name: string): number
@@ -56,9 +62,7 @@ export class Translator extends Lowering {
     code: Code,
     cpu: number,
     callHelper: CallHelper,
-    private readonly mmuMode: number,
-    private readonly usedGprs: number,
-    private readonly changedGprs: number,
+    private readonly mmuMode: 0 | 1,
     private readonly exits: Exits,
   ) {
     super(code, cpu, callHelper)
@@ -68,20 +72,20 @@ export class Translator extends Lowering {
     this.flagR = code.local('i64')
   }
 
-  /** Reads the general registers the region uses. */
-  loadRegisters(): void {
+  /** Reads general registers. */
+  loadRegisters(mask: number): void {
     for (let register = 0; register < 16; register++) {
-      if (((this.usedGprs >> register) & 1) === 0) continue
+      if (((mask >> register) & 1) === 0) continue
       this.code.localGet(this.cpu)
       this.code.memory('i64.load', state.gpr + register * 8)
       this.code.localSet(this.gprs[register])
     }
   }
 
-  /** Writes back the general registers the region changes. */
-  storeRegisters(): void {
+  /** Writes general registers back. */
+  storeRegisters(mask: number): void {
     for (let register = 0; register < 16; register++) {
-      if (((this.changedGprs >> register) & 1) === 0) continue
+      if (((mask >> register) & 1) === 0) continue
       this.code.localGet(this.cpu)
       this.code.localGet(this.gprs[register])
       this.code.memory('i64.store', state.gpr + register * 8)
@@ -101,17 +105,21 @@ export class Translator extends Lowering {
 
   /** Puts the flags into vCPU state. */
   flushFlags(): void {
-    const {code, flags} = this
-    if (flags === undefined) return
-    for (const [field, local] of this.flagLocals(flags)) {
+    if (this.flags !== undefined) this.storeFlags(this.flags)
+    this.flags = undefined
+  }
+
+  /** Writes flags in locals, which follow in this way, to vCPU state. */
+  storeFlags(kind: FlagKindName): void {
+    const {code} = this
+    for (const [field, local] of this.flagLocals(kind)) {
       code.localGet(this.cpu)
       code.localGet(local)
       code.memory('i64.store', state[field])
     }
     code.localGet(this.cpu)
-    code.i32Const(FlagKind[flags])
+    code.i32Const(FlagKind[kind])
     code.memory('i32.store', state.flagKind)
-    this.flags = undefined
   }
 
   /** The flag fields a kind uses. */
@@ -284,30 +292,30 @@ export class Translator extends Lowering {
   }
 
   protected jump(op: Op & {kind: 'jump'}): void {
-    const {code} = this
+    const {decoded, next} = this.place
     const direct = this.template.definitions[op.target]?.kind === 'immediate'
-    if (op.call && this.exits.returnsTo(this.place.next)) return this.call(op, direct)
-    if (direct && !op.call) return this.exits.goTo(Number(this.place.decoded.immediate), this.depth)
-    code.localGet(this.cpu)
+    const isLong = decoded.variant.codeBits === 64
+    if (op.call && isLong && this.exits.returnsTo(next)) return this.call(op)
+    if (direct && !op.call) return this.exits.goTo(Number(decoded.immediate), this.depth)
     this.push(op.target)
-    code.memory('i64.store', state.rip)
-    this.flushFlags()
-    this.exits.leave(this.depth)
+    // A table of targets is no use to a link, nor is a link to a RET.
+    const linked = isLong && !op.return && (decoded.memory === undefined || decoded.memory.index === state.zero)
+    this.exits.leave(linked, this.flags, this.depth)
   }
 
   /** A call that the region goes on behind. */
-  private call(op: Op & {kind: 'jump'}, direct: boolean): void {
+  private call(op: Op & {kind: 'jump'}): void {
     const {code} = this
-    const {next} = this.place
+    const {next, writtenBack, neededAfter} = this.place
     this.flushFlags()
-    this.storeRegisters()
-    code.i32Const(direct ? this.exits.callCell() : 0)
+    this.storeRegisters(writtenBack)
+    code.i32Const(this.exits.linkCell())
     this.push(op.target)
     code.i64Const(next)
     this.exits.pushPlace(next)
-    this.callHelper(code, 'call')
+    this.callHelper(code, callNames[this.mmuMode])
     this.returnUnlessNext()
-    this.loadRegisters()
+    this.loadRegisters(neededAfter)
     this.exits.resume()
     this.exits.goTo(next, this.depth)
   }
@@ -338,7 +346,7 @@ export class Translator extends Lowering {
   protected system(name: string): void {
     const {code} = this
     this.flushFlags()
-    this.storeRegisters()
+    this.storeRegisters(this.place.writtenBack)
     code.localGet(this.cpu)
     code.i64Const(this.place.rip)
     code.memory('i64.store', state.rip)
@@ -346,7 +354,7 @@ export class Translator extends Lowering {
     code.i32Const(this.exits.systemNumber(name))
     this.callHelper(this.code, 'system')
     this.returnUnlessNext()
-    this.loadRegisters()
+    this.loadRegisters(this.place.neededAfter)
     if (this.template.endsBlock) this.exits.goTo(this.place.next, this.depth)
   }
 
@@ -359,10 +367,7 @@ export class Translator extends Lowering {
   }
 
   protected exit(): void {
-    const {flags} = this
-    if (this.place.flagsLive) this.flushFlags()
-    this.exits.fault(this.depth)
-    this.flags = flags
+    this.exits.fault(this.place.flagsLive ? this.flags : undefined, this.depth)
   }
 }
 

@@ -10,6 +10,7 @@
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import type {Template} from '../ir/op.js'
 import {withoutCarry, withoutFlags} from '../ir/template.js'
+import {planRegisters} from './registers.js'
 
 export interface RegionInstruction {
   readonly decoded: DecodedInstruction
@@ -19,6 +20,13 @@ export interface RegionInstruction {
   flagsBefore: boolean
   flagsAfter: boolean
   carryAfter: boolean
+  /** Masks of general registers (registers.ts): may differ from vCPU state before it, and after it. */
+  changedBefore: number
+  changedAfter: number
+  /** What a call or slow path in it finds in vCPU state: all that may differ. */
+  writtenBack: number
+  /** Read after it before they are set: what is loaded behind a call or slow path. */
+  neededAfter: number
 }
 
 export interface RegionBlock {
@@ -35,6 +43,9 @@ export interface RegionBlock {
   /** The status flags, and CF, live at its start. */
   flagsBefore: boolean
   carryBefore: boolean
+  /** Masks of general registers at its start (registers.ts). */
+  changedBefore: number
+  needed: number
 }
 
 export interface Region {
@@ -50,7 +61,7 @@ const maximumInstructions = 600
 export type DecodeAt = (rip: number) => {decoded: DecodedInstruction; template: Template} | undefined
 
 /** The region that is reached from `start`. */
-export function findRegion(start: number, decodeAt: DecodeAt): Region | undefined {
+export function findRegion(start: number, decodeAt: DecodeAt, hasRun: (rip: number) => boolean): Region | undefined {
   const starts = new Set<number>([start])
   const entries = new Set<number>([start])
   const seen = new Map<number, RegionInstruction>()
@@ -60,7 +71,17 @@ export function findRegion(start: number, decodeAt: DecodeAt): Region | undefine
     for (let rip = work.shift()!; !seen.has(rip); ) {
       const found = decodeAt(rip)
       if (found === undefined) break
-      const instruction: RegionInstruction = {...found, rip, flagsBefore: true, flagsAfter: true, carryAfter: true}
+      const instruction: RegionInstruction = {
+        ...found,
+        rip,
+        flagsBefore: true,
+        flagsAfter: true,
+        carryAfter: true,
+        changedBefore: 0,
+        changedAfter: 0,
+        writtenBack: 0,
+        neededAfter: 0,
+      }
       seen.set(rip, instruction)
       const next = rip + found.decoded.length
       if (!found.template.endsBlock) {
@@ -68,6 +89,7 @@ export function findRegion(start: number, decodeAt: DecodeAt): Region | undefine
         continue
       }
       for (const target of targetsOf(instruction, next)) {
+        if (!hasRun(target.rip)) continue
         if (target.after) entries.add(target.rip)
         if (!starts.has(target.rip)) {
           starts.add(target.rip)
@@ -128,6 +150,8 @@ function assemble(starts: Set<number>, entries: Set<number>, seen: Map<number, R
       predecessors: 0,
       flagsBefore: true,
       carryBefore: true,
+      changedBefore: 0,
+      needed: 0,
     })
   }
   if (blocks.length === 0) return undefined
@@ -138,6 +162,7 @@ function assemble(starts: Set<number>, entries: Set<number>, seen: Map<number, R
       if (at !== undefined) blocks[at].predecessors++
     }
   markFlags(blocks, index)
+  planRegisters(blocks, index)
   return {blocks, index}
 }
 

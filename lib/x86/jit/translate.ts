@@ -2,11 +2,11 @@
  * Region → one WebAssembly function `(entry) → status`. Blocks stand in address order, loops are loops (loops.ts); a row of blocks and loops is
  * written as nested labels, so that a jump forward inside the row, or out of a loop, is a plain branch:
  *
- *   block $leave                      write registers back, return blockEnd
- *     block $fault                    the same, return exit
- *       block $item(n-1) … block $item0
- *         br_table $item0 … $item(n-1) by `next`
- *       end … item 0 … end … item 1: loop, its parts in the same way, end …
+ *   load what the entry needs
+ *   block … ways out (ways-out.ts)
+ *     block $item(n-1) … block $item0
+ *       br_table $item0 … $item(n-1) by `next`
+ *     end … item 0 … end … item 1: loop, its parts in the same way, end …
  *
  * `next` is 1 + the block to go to where a branch cannot reach it: at the entry, and for a jump into the middle of a loop, whose head looks at
  * `next` again. Jumps back count the budget down, so that no loop holds the vCPU for ever.
@@ -14,12 +14,13 @@
 import {Code} from '../../wasm/builder.js'
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import type {FlagKindName} from '../flags.js'
-import {Status} from '../interpret.js'
+import {jumpNames} from '../links.js'
 import type {CallHelper} from '../lower.js'
 import {state} from '../state.js'
 import {arrangeLoops, type Item} from './loops.js'
 import {type Exits, Translator} from './lower.js'
-import {loweredTemplate, type Region, type RegionBlock} from './region.js'
+import {loweredTemplate, type Region, type RegionBlock, type RegionInstruction} from './region.js'
+import {WaysOut} from './ways-out.js'
 
 /** Backward jumps before a region returns to the dispatcher. */
 const loopBudget = 10_000
@@ -27,32 +28,14 @@ const loopBudget = 10_000
 export interface TranslationContext {
   readonly callHelper: CallHelper
   readonly cpuGlobal: number
-  readonly mmuMode: number
+  readonly mmuMode: 0 | 1
   /** Byte offset of the page the region lies in. */
   readonly page: number
-  /** Address of a new cell for the head of a call's target. */
-  callCell(): number
+  /** Address of a new cell of a link. */
+  linkCell(): number
   /** Address of a permanent record of the instruction. */
   recordAddress(decoded: DecodedInstruction, rip: number): number
   systemNumber(name: string): number
-}
-
-/** Bit masks of the general registers a region reads or changes. */
-function registerUse(region: Region): {used: number; changed: number} {
-  let used = 0
-  let changed = 0
-  for (const block of region.blocks)
-    for (const {decoded, template} of block.instructions) {
-      const bit = (offset: number) => (offset < state.rip ? 1 << (offset >> 3) : 0)
-      if (decoded.memory) used |= bit(decoded.memory.base) | bit(decoded.memory.index)
-      for (const op of template.ops) {
-        if (op.kind !== 'get-register' && op.kind !== 'set-register') continue
-        const mask = bit('fixed' in op.ref ? op.ref.fixed : decoded.slots[op.ref.slot])
-        used |= mask
-        if (op.kind === 'set-register') changed |= mask
-      }
-    }
-  return {used, changed}
 }
 
 /** The function's code. `entries` are the indices of blocks that can be entered, by their number in the region. */
@@ -61,14 +44,14 @@ export function translate(region: Region, context: TranslationContext): Code {
   const code = new Code(['i32'])
   const cpu = code.local('i32')
   const budget = code.local('i32')
-  const {used, changed} = registerUse(region)
   const count = blocks.length
+  const isLong = blocks[0].instructions[0].decoded.variant.codeBits === 64
   const next = 0
   let current = 0
 
-  /** Open labels, outermost first: 'leave', 'fault', an item's first block (a label in front of it), or -1 - header of a loop. */
-  const labels: (string | number)[] = []
-  const depthOf = (label: string | number) => labels.length - 1 - labels.lastIndexOf(label)
+  /** Open labels, outermost first: an item's first block (a label in front of it), or -1 - header of a loop. */
+  const labels: number[] = []
+  const depthOf = (label: number) => labels.length - 1 - labels.lastIndexOf(label)
   const setNext = (value: number) => {
     code.i32Const(value)
     code.localSet(next)
@@ -83,17 +66,14 @@ export function translate(region: Region, context: TranslationContext): Code {
 
   /** The flags that the only jump to a block leaves in locals. */
   const inherited = new Map<number, FlagKindName | undefined>()
-  let instruction: {decoded: DecodedInstruction; rip: number} | undefined
+  let instruction!: RegionInstruction
 
   const exits: Exits = {
     goTo(rip, depth) {
       const target = index.get(rip)
       if (target === undefined) {
-        translator.flushFlags()
-        code.localGet(cpu)
         code.i64Const(rip)
-        code.memory('i64.store', state.rip)
-        return code.br(depthOf('leave') + depth)
+        return exits.leave(isLong, translator.flags, depth)
       }
       if (target > current && blocks[target].predecessors === 1 && !blocks[target].entry)
         inherited.set(target, translator.flags)
@@ -102,7 +82,7 @@ export function translate(region: Region, context: TranslationContext): Code {
         if (labels.includes(target)) return code.br(depthOf(target) + depth)
         // Into a loop: its label, then the dispatch at its head.
         setNext(target + 1)
-        const item = Math.max(...labels.filter(label => typeof label === 'number' && label < target).map(Number))
+        const item = Math.max(...labels.filter(label => label >= 0 && label < target))
         return code.br(depthOf(item) + depth)
       }
       // Backward: count down, leave when used up.
@@ -113,45 +93,57 @@ export function translate(region: Region, context: TranslationContext): Code {
       code.op('i32.eqz')
       code.unlikely()
       code.if()
-      code.localGet(cpu)
       code.i64Const(rip)
-      code.memory('i64.store', state.rip)
-      code.br(depthOf('leave') + depth + 1)
+      exits.leave(false, translator.flags, depth + 1)
       code.end()
       code.br(depthOf(-1 - target) + depth)
     },
-    leave: depth => code.br(depthOf('leave') + depth),
-    fault(depth) {
-      code.localGet(cpu)
-      code.i64Const(instruction!.rip)
-      code.memory('i64.store', state.rip)
-      code.br(depthOf('fault') + depth)
-    },
+    leave: (linked, flags, depth) =>
+      ways.leave(linked ? context.linkCell() : undefined, instruction.changedAfter, flags, labels.length + depth),
+    fault: (flags, depth) => ways.fault(instruction.rip, instruction.changedBefore, flags, labels.length + depth),
     returnsTo: rip => index.has(rip),
     pushPlace: rip => code.i32Const(context.page + (rip & 0xfff)),
     resume: enterPage,
-    callCell: () => context.callCell(),
-    recordAddress: () => context.recordAddress(instruction!.decoded, instruction!.rip),
+    linkCell: () => context.linkCell(),
+    recordAddress: () => context.recordAddress(instruction.decoded, instruction.rip),
     systemNumber: name => context.systemNumber(name),
   }
-  const translator = new Translator(code, cpu, context.callHelper, context.mmuMode, used, changed, exits)
+  const translator = new Translator(code, cpu, context.callHelper, context.mmuMode, exits)
 
   code.globalGet(context.cpuGlobal)
   code.localSet(cpu)
   code.i32Const(loopBudget)
   code.localSet(budget)
   enterPage()
+  /** Each entry reads what it needs. */
+  const loadForEntry = () => {
+    const entries = blocks.flatMap(({entry}, at) => (entry ? [at] : []))
+    const masks = [...new Set(entries.map(at => blocks[at].needed))]
+    for (const _ of masks) code.block()
+    code.block()
+    if (masks.length > 1) {
+      code.localGet(next)
+      code.brTable(
+        blocks.map(({needed}) => Math.max(0, masks.indexOf(needed))),
+        0,
+      )
+    }
+    for (const [at, mask] of masks.entries()) {
+      code.end()
+      translator.loadRegisters(mask)
+      code.br(masks.length - 1 - at)
+    }
+    code.end()
+  }
   const writeBlock = (block: RegionBlock, at: number) => {
     current = at
     if (dispatched.has(at)) setNext(0)
     translator.flags = inherited.get(at)
     for (const each of block.instructions) {
-      const {decoded, rip} = each
-      instruction = {decoded, rip}
+      instruction = each
       translator.instruction(loweredTemplate(each), {
-        decoded,
-        rip,
-        next: rip + decoded.length,
+        ...each,
+        next: each.rip + each.decoded.length,
         flagsLive: each.flagsBefore,
       })
     }
@@ -194,23 +186,16 @@ export function translate(region: Region, context: TranslationContext): Code {
   )
   const items = arrangeLoops(count, jumps)
   const dispatched = dispatchedBlocks(blocks, items, jumps)
+  loadForEntry()
   code.localGet(next)
   code.i32Const(1)
   code.op('i32.add')
   code.localSet(next)
-  translator.loadRegisters()
-  code.block()
-  code.block()
-  labels.push('leave', 'fault')
+  const ways = new WaysOut(code, cpu, blocks[0].rip - (blocks[0].rip & 0xfff), () =>
+    context.callHelper(code, jumpNames[context.mmuMode], true),
+  )
   writeRow(items, false)
-  code.unreachable()
-  code.end()
-  translator.storeRegisters()
-  code.i32Const(Status.exit)
-  code.return()
-  code.end()
-  translator.storeRegisters()
-  code.i32Const(Status.blockEnd)
+  ways.finish(translator)
   return code
 }
 

@@ -10,12 +10,10 @@ import {recordBytes} from '../decode/record.js'
 import {writeRecord} from '../decode/write-record.js'
 import {generatedModule} from '../generated-module.js'
 import {decode, slowPathNumber, templateOf} from '../instruction-set.js'
+import {linkCell, neverEpoch} from '../links.js'
 import type {LinearMemory} from '../memory.js'
 import {type DecodeAt, findRegion, type Region} from './region.js'
 import {translate} from './translate.js'
-
-/** Cells lie among the records, which are aligned to 16 bytes. */
-const cellBytes = 16
 
 /** A block that wants to be translated. */
 export interface TranslationJob {
@@ -27,6 +25,8 @@ export interface TranslationJob {
   readonly mode: number
   readonly ripLow: number
   readonly ripHigh: number
+  /** Offsets in the page of blocks that have run: only these are worth translating. */
+  readonly met: readonly number[]
   /** Batches of this epoch that the engine had taken in when it asked. */
   readonly taken: number
 }
@@ -96,7 +96,8 @@ export class RegionTranslator {
         inside.push(job.ticket)
         continue
       }
-      const region = findRegion(start, this.decoder(job))
+      const met = new Set(job.met)
+      const region = findRegion(start, this.decoder(job), rip => met.has(pageOffset(rip)))
       if (region === undefined) continue
       for (const {rip, entry} of region.blocks) covered.set(where(rip), entry ? 'entry' : 'inside')
       found.push({job, region})
@@ -109,9 +110,9 @@ export class RegionTranslator {
           translate(region, {
             callHelper,
             cpuGlobal,
-            mmuMode: job.mode & 1,
+            mmuMode: (job.mode & 1) as 0 | 1,
             page: job.page,
-            callCell: () => this.cell(),
+            linkCell: () => this.cell(),
             recordAddress: (decoded, rip) => this.record(decoded, rip),
             systemNumber: slowPathNumber,
           }),
@@ -142,11 +143,11 @@ export class RegionTranslator {
     return at
   }
 
-  /** A cell that holds no head yet. */
+  /** A cell that links to nothing yet; cells lie among the records. */
   private cell(): number {
     const at = this.nextRecord
-    this.nextRecord += cellBytes
-    if (this.nextRecord <= this.records.end) this.memory.view.setUint32(at, 0, true)
+    this.nextRecord += linkCell.bytes
+    if (this.nextRecord <= this.records.end) this.memory.view.setUint32(at + linkCell.epoch, neverEpoch, true)
     return at
   }
 

@@ -1,0 +1,257 @@
+/**
+ * Links: how a translation goes on to another one without a search. Each CALL, and each jump out of a region, has a cell that remembers where it
+ * led the last time:
+ *
+ *   0   u32  translation: function-table slot | entry number << 16
+ *   4   u32  codeEpoch when that was found; all code dropped since makes it worthless
+ *   8   u32  addend of the fetch TLB's entry of the target's page: the page must still lie there
+ *   16  i64  target: a cell of an indirect jump has met another one
+ *
+ * When all of that still holds, the next translation is called at once, else the dispatcher searches, and fills the cell (`linkCell` in state).
+ * A guest CALL is a call here, so that the translation goes on where it was when the callee's RET leads there; a jump is a tail call.
+ * 64-bit code only; everything else goes by way of the dispatcher.
+ */
+import {Code, type Module} from '../wasm/builder.js'
+import {Status} from './interpret.js'
+import {AccessKind} from './mmu/refill.js'
+import {state, tlb} from './state.js'
+
+export const linkCell = {bytes: 32, translation: 0, epoch: 4, addend: 8, target: 16} as const
+
+/** No code has it: the epoch of a cell that holds nothing. */
+export const neverEpoch = 0xffffffff
+
+/** Calls inside each other: what V8's stack of a thread holds with room to spare. */
+const deepest = 64
+
+/** Names of the functions, by MMU mode. */
+export const callNames = ['callSupervisor', 'callUser'] as const
+export const jumpNames = ['jumpSupervisor', 'jumpUser'] as const
+
+/** Indices of what the functions need. */
+export interface LinkContext {
+  readonly cpuGlobal: number
+  /** Type of a region's function. */
+  readonly regionType: number
+  /** dispatch(returnRip, returnPlace, mode, epoch) → status. */
+  readonly dispatch: number
+}
+
+/**
+ * Adds `call…(cell, target, returnRip, returnPlace) → status`: Status.next when RIP is `returnRip`, at `returnPlace` in linear memory, and all code
+ * is still what it was; else what the caller has to return; and `jump…(cell, target) → status`, which the caller returns.
+ */
+export function addLinks(module: Module, context: LinkContext): void {
+  for (const mode of [0, 1] as const) {
+    module.function(callNames[mode], ['i32', 'i64', 'i64', 'i32'], ['i32'], callCode(context, mode))
+    module.function(jumpNames[mode], ['i32', 'i64'], ['i32'], jumpCode(context, mode))
+  }
+}
+
+/** Parameters of both. */
+const [cell, target] = [0, 1]
+
+function fetchTable(mode: number): number {
+  return tlb.start + (mode * tlb.kinds + AccessKind.fetch) * tlb.tableBytes
+}
+
+/** Pushes the address that stands for the fetch TLB's entry of an address, `fetchTable` before it. */
+function pushEntry(code: Code, cpu: number, address: number): void {
+  code.localGet(cpu)
+  code.localGet(address)
+  code.op('i32.wrap_i64')
+  code.i32Const(8)
+  code.op('i32.shr_u')
+  code.i32Const((tlb.entries - 1) * tlb.entryBytes)
+  code.op('i32.and')
+  code.op('i32.add')
+}
+
+/** Branches to label 0 unless the entry in `entry` is of the address's page. */
+function leaveUnlessMapped(code: Code, entry: number, address: number, mode: number): void {
+  code.localGet(entry)
+  code.memory('i64.load', fetchTable(mode))
+  code.localGet(address)
+  code.i64Const(-4096)
+  code.op('i64.and')
+  code.op('i64.ne')
+  code.brIf(0)
+}
+
+/** Branches to label 0 unless the cell is right and nothing waits; leaves the code's epoch in `epoch`. */
+function leaveUnlessLinked(code: Code, cpu: number, entry: number, epoch: number, mode: number): void {
+  pushEntry(code, cpu, target)
+  code.localSet(entry)
+  leaveUnlessMapped(code, entry, target, mode)
+  code.localGet(cell)
+  code.memory('i64.load', linkCell.target)
+  code.localGet(target)
+  code.op('i64.ne')
+  code.brIf(0)
+  code.localGet(cell)
+  code.memory('i32.load', linkCell.epoch)
+  code.localGet(cpu)
+  code.memory('i32.load', state.codeEpoch)
+  code.localTee(epoch)
+  code.op('i32.ne')
+  code.brIf(0)
+  code.localGet(cell)
+  code.memory('i32.load', linkCell.addend)
+  code.localGet(entry)
+  code.memory('i32.load', fetchTable(mode) + 8)
+  code.op('i32.ne')
+  code.brIf(0)
+  leaveIfPreempted(code, cpu, entry)
+}
+
+/** Counts the budget down; branches to label 0 when it is used up or something waits. `scratch` is an i32 local. */
+function leaveIfPreempted(code: Code, cpu: number, scratch: number): void {
+  code.localGet(cpu)
+  code.localGet(cpu)
+  code.memory('i32.load', state.budget)
+  code.i32Const(1)
+  code.op('i32.sub')
+  code.localTee(scratch)
+  code.memory('i32.store', state.budget)
+  code.localGet(scratch)
+  code.i32Const(0)
+  code.op('i32.lt_s')
+  code.localGet(cpu)
+  code.memory('i32.load', state.pending)
+  code.op('i32.or')
+  code.brIf(0)
+}
+
+/** Pushes entry number and table slot of the cell's translation, as an indirect call takes them. */
+function pushTranslation(code: Code, word: number): void {
+  code.localGet(cell)
+  code.memory('i32.load', linkCell.translation)
+  code.localTee(word)
+  code.i32Const(16)
+  code.op('i32.shr_u')
+  code.localGet(word)
+  code.i32Const(0xffff)
+  code.op('i32.and')
+}
+
+/** Leaves word for the dispatcher: where to go, and which cell to fill. */
+function askDispatcher(code: Code, cpu: number): void {
+  code.localGet(cpu)
+  code.localGet(target)
+  code.memory('i64.store', state.rip)
+  code.localGet(cpu)
+  code.localGet(cell)
+  code.memory('i32.store', state.linkCell)
+}
+
+function jumpCode({cpuGlobal, regionType}: LinkContext, mode: number): Code {
+  const code = new Code(['i32', 'i64'])
+  const cpu = code.local('i32')
+  const entry = code.local('i32')
+  const epoch = code.local('i32')
+  code.globalGet(cpuGlobal)
+  code.localSet(cpu)
+  code.block()
+  leaveUnlessLinked(code, cpu, entry, epoch, mode)
+  pushTranslation(code, entry)
+  code.returnCallIndirect(regionType)
+  code.end()
+  askDispatcher(code, cpu)
+  code.i32Const(Status.blockEnd)
+  return code
+}
+
+function callCode({cpuGlobal, regionType, dispatch}: LinkContext, mode: number): Code {
+  const code = new Code(['i32', 'i64', 'i64', 'i32'])
+  const [returnRip, returnPlace] = [2, 3]
+  const cpu = code.local('i32')
+  const entry = code.local('i32')
+  const epoch = code.local('i32')
+  const depth = code.local('i32')
+  const dispatchOn = () => {
+    code.localGet(returnRip)
+    code.localGet(returnPlace)
+    code.i32Const(64 | mode)
+    code.localGet(epoch)
+    code.call(dispatch)
+  }
+  code.globalGet(cpuGlobal)
+  code.localTee(cpu)
+  code.memory('i32.load', state.callDepth)
+  code.localSet(depth)
+  code.block()
+  code.localGet(depth)
+  code.i32Const(deepest)
+  code.op('i32.ge_u')
+  code.brIf(0)
+  leaveUnlessLinked(code, cpu, entry, epoch, mode)
+  code.localGet(cpu)
+  code.localGet(depth)
+  code.i32Const(1)
+  code.op('i32.add')
+  code.memory('i32.store', state.callDepth)
+  pushTranslation(code, entry)
+  code.callIndirect(regionType)
+  code.localSet(entry)
+  code.localGet(cpu)
+  code.localGet(depth)
+  code.memory('i32.store', state.callDepth)
+  code.localGet(entry)
+  code.i32Const(Status.blockEnd)
+  code.op('i32.ne')
+  code.if()
+  code.localGet(entry)
+  code.return()
+  code.end()
+  // Back where the call's translation goes on?
+  code.block()
+  code.localGet(cpu)
+  code.memory('i64.load', state.rip)
+  code.localGet(returnRip)
+  code.op('i64.ne')
+  code.brIf(0)
+  code.localGet(cpu)
+  code.memory('i32.load', state.codeEpoch)
+  code.localGet(epoch)
+  code.op('i32.ne')
+  code.brIf(0)
+  code.localGet(cpu)
+  code.memory('i32.load', state.mmuMode)
+  code.localGet(cpu)
+  code.memory('i32.load', state.codeBits)
+  code.op('i32.or')
+  code.i32Const(64 | mode)
+  code.op('i32.ne')
+  code.brIf(0)
+  pushEntry(code, cpu, returnRip)
+  code.localSet(entry)
+  leaveUnlessMapped(code, entry, returnRip, mode)
+  code.localGet(entry)
+  code.memory('i32.load', fetchTable(mode) + 8)
+  code.localGet(returnRip)
+  code.op('i32.wrap_i64')
+  code.op('i32.add')
+  code.localGet(returnPlace)
+  code.op('i32.ne')
+  code.brIf(0)
+  code.i32Const(Status.next)
+  code.return()
+  code.end()
+  dispatchOn()
+  code.return()
+  code.end()
+  askDispatcher(code, cpu)
+  // Too deep: the dispatcher outside goes on with the target.
+  code.localGet(depth)
+  code.i32Const(deepest)
+  code.op('i32.ge_u')
+  code.if()
+  code.i32Const(Status.blockEnd)
+  code.return()
+  code.end()
+  code.localGet(cpu)
+  code.memory('i32.load', state.codeEpoch)
+  code.localSet(epoch)
+  dispatchOn()
+  return code
+}

@@ -20,6 +20,12 @@
 import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from './domain-config.js'
 
+/** An open stream behind its head, and the length and CRC-32 of that. */
+export interface StreamToRestore {
+  fd: number
+  head: {bytes: number; crc: number}
+}
+
 /** All that a domain process is told. */
 export interface LaunchRecord {
   version: 1
@@ -30,8 +36,8 @@ export interface LaunchRecord {
   domid: number
   /** With `kernel` filled in, also where the configuration names an image. */
   config: DomainConfig
-  /** Descriptor of a stream to restore the domain from, and how many bytes of it have been read; absent: it boots. */
-  restore?: {fd: number; offset: number}
+  /** What to restore the domain from. Absent: it boots. */
+  restore?: StreamToRestore
   /** It arrives by migration: until it is accepted it ends with the xl that started it. */
   arriving?: boolean
   /** Build the domain and leave it paused until `unpause`. */

@@ -10,7 +10,9 @@
  *
  * Source: tools/xl/xl.h (struct save_file_header), xl_saverestore.c.
  */
+
 import {OperatorError} from '../base/errors.js'
+import {crc32} from './checksum.js'
 import {type DomainConfig, isDomainConfig} from './domain-config.js'
 
 /** What every save file starts with. */
@@ -29,6 +31,8 @@ export interface SaveHead {
   readonly info: string
   /** Bytes of the whole head: the stream begins there. */
   readonly bytes: number
+  /** CRC-32 of the whole head, which the stream has too. */
+  readonly crc: number
 }
 
 /** The head for a domain of this configuration. */
@@ -68,7 +72,12 @@ export async function readSaveHead(read: (bytes: number) => Promise<Buffer>): Pr
     throw new OperatorError('Config file not specified and none in save file')
   }
   const config = parseConfig(rest.toString('utf8', 4, 4 + jsonBytes - 1))
-  return {config, info: describeFlags(mandatory, optional, length), bytes: fixedBytes + length}
+  return {
+    config,
+    info: describeFlags(mandatory, optional, length),
+    bytes: fixedBytes + length,
+    crc: crc32(rest, crc32(fixed)),
+  }
 }
 
 function parseConfig(text: string): DomainConfig {

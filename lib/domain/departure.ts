@@ -51,7 +51,7 @@ export class Departure {
               for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten
             },
           },
-          head.length,
+          head,
           compress,
         )
         const report = await sendGuest(guest, this.host.domid(), writer, {live: after === 'run'})

@@ -96,7 +96,7 @@ export class Migration {
       })
     }
     await write(head)
-    const writer = new StreamWriter({write}, head.length, false)
+    const writer = new StreamWriter({write}, head, false)
     const {live, id, isMigration} = request
     const report = await sendGuest(this.guest, this.domid, writer, {
       live,

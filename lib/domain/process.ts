@@ -15,7 +15,7 @@ import {BoundedLog} from '../control/bounded-log.js'
 import type {DomainAction, DomainConfig} from '../control/domain-config.js'
 import type {Outcome} from '../control/handshake.js'
 import {HostDirectory} from '../control/host-directory.js'
-import {domainTitle, type Launch} from '../control/launch.js'
+import {domainTitle, type Launch, type StreamToRestore} from '../control/launch.js'
 import {MigrationTokens} from '../control/migration-tokens.js'
 import {
   type DomainEnd,
@@ -170,9 +170,9 @@ export class DomainProcess implements DomainService {
   }
 
   /** The first guest of a restored domain; when it reboots, it boots. */
-  private async restore(identity: GuestIdentity, threads: GuestThreads, {fd, offset}: {fd: number; offset: number}) {
+  private async restore(identity: GuestIdentity, threads: GuestThreads, {fd, head}: StreamToRestore) {
     delete this.launch.record.restore
-    const source = openSource(fd, offset)
+    const source = openSource(fd, head)
     try {
       const restored = await restoreGuest(this.config, identity, threads, source, () => this.launch.fits())
       this.token = restored.token

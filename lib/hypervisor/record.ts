@@ -69,8 +69,9 @@ export const field = {
   grantMaps: 0x6000, //      512 × 32 bytes: grants mapped by the guest itself (hypercall/grant-maps.ts)
 } as const
 
-/** Maps of grants that a guest can have. */
+/** Maps of grants that a guest can have, and the bytes of one. */
 export const grantMapCount = 512
+export const grantMapBytes = 32
 
 export type FieldName = keyof typeof field
 

@@ -166,7 +166,7 @@ export class Host {
         logPath: this.directory.logPath(logName),
         consoleLogPath: this.directory.consoleLogPath(logName),
         ...(arriving === undefined ? {} : {arriving: true}),
-        ...(saved === undefined ? {} : {restore: {fd: streamFd, offset: saved.head.bytes}}),
+        ...(saved === undefined ? {} : {restore: {fd: streamFd, head: {bytes: saved.head.bytes, crc: saved.head.crc}}}),
       }
       await this.launch(launched, saved?.fd, arriving)
       return this.directory.find({key: record.key}) ?? record

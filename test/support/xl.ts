@@ -4,7 +4,7 @@
  */
 import {execFile, spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {mkdtempSync, rmSync, writeFileSync} from 'node:fs'
+import {existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {PassThrough, Writable} from 'node:stream'
@@ -88,6 +88,12 @@ export class TestHost {
   /** Starts xl and leaves it running. */
   spawn(words: string[], stdin: 'pipe' | 'ignore' = 'pipe'): ReturnType<typeof spawn> {
     return spawn('env', [...plainNode, this.program, ...words], {env: this.environment, stdio: [stdin, 'pipe', 'pipe']})
+  }
+
+  /** What the guests of this name have printed so far. */
+  printed(name: string): string {
+    const path = this.directory.consoleLogPath(name)
+    return existsSync(path) ? readFileSync(path, 'latin1') : ''
   }
 
   /** Ends all domains and removes the folder. */

@@ -4,10 +4,14 @@
  *
  * Nothing that arrives is believed: numbers that the hypervisor uses as offsets are checked or worked out here.
  */
+import {grantsPerFrame} from '../../abi/grant-table.js'
+import {virqCount} from '../../abi/xen.js'
 import {OperatorError} from '../../base/errors.js'
+import {PortKind, portCount} from '../../hypervisor/event-channels.js'
 import {FrameType} from '../../hypervisor/frame-types.js'
+import {maximumGrantFrames} from '../../hypervisor/layout.js'
 import {PageTables} from '../../hypervisor/page-tables.js'
-import {field, MachineRecord} from '../../hypervisor/record.js'
+import {field, grantMapBytes, grantMapCount, MachineRecord} from '../../hypervisor/record.js'
 import {cpuFeatures} from '../../x86/cpuid.js'
 import {state} from '../../x86/state.js'
 import type {Machine} from '../guest.js'
@@ -28,8 +32,13 @@ function blockRanges({layout}: Machine): [id: number, from: number, to: number][
   ]
 }
 
+/** How many frames, from the first on, are carried: those behind them are the tables that show the M2P, which follow from the layout. */
+export function carriedFrames({layout}: Machine): number {
+  return layout.m2pTables
+}
+
 /** The first words of a machine's stream. */
-export function describeMachine({layout}: Machine): StreamStart {
+export function describeMachine({layout}: Machine): Omit<StreamStart, 'head'> {
   const {ramPages, sharedInfo, grantFrames, m2p, frames} = layout
   return {stream: 1, ramPages, sharedInfo, grantFrames, m2p, frames, cpu: guestCpu()}
 }
@@ -42,7 +51,14 @@ function guestCpu(): number[] {
 
 /** Refuses a stream for which a machine here would not be the same. Errors: OperatorError. */
 export function checkStart(start: StreamStart, {layout}: Machine): void {
-  for (const name of ['ramPages', 'sharedInfo', 'grantFrames', 'm2p', 'frames'] as const) {
+  if (start.ramPages !== layout.ramPages) {
+    const mib = (pages: number) => Math.ceil(pages / 256)
+    throw new OperatorError(
+      `the saved domain was built for ${mib(start.ramPages)} MiB of memory, its configuration is for ${mib(layout.ramPages)} MiB`,
+      {hint: 'give it a configuration with the same "maxmem", or "memory" where there is none', exitCode: 3},
+    )
+  }
+  for (const name of ['sharedInfo', 'grantFrames', 'm2p', 'frames'] as const) {
     if (start[name] === layout[name]) continue
     throw new OperatorError(`the saved domain has ${name} ${start[name]}, here it would be ${layout[name]}`, {
       exitCode: 3,
@@ -110,7 +126,7 @@ function putRecord({memory, layout}: Machine, {vcpuInfo, timeNs}: StreamState): 
   if (!isAligned || vcpuInfo < 0 || (frame >= layout.ramPages && frame !== layout.sharedInfo))
     refuse('vcpu_info lies nowhere')
   record.setU32('vcpuInfo', layout.ramBase + vcpuInfo)
-  if (!(timeNs >= 0 && timeNs < 2 ** 62)) refuse('its time makes no sense')
+  if (!(Number.isFinite(timeNs) && timeNs >= 0 && timeNs < 2 ** 62)) refuse('its time makes no sense')
   limit(record, 'consoleLength', 255)
   limit(record, 'pollCount', 128)
   limit(record, 'gdtEntries', 16 * 512)
@@ -118,6 +134,28 @@ function putRecord({memory, layout}: Machine, {vcpuInfo, timeNs}: StreamState): 
   limit(record, 'grantFrameCount', 64)
   limit(record, 'runstate', 3)
   limit(record, 'iopl', 3)
+  checkPorts(record)
+  checkGrantMaps(record, layout)
+}
+
+/** Numbers of ports and VIRQs that the hypervisor uses without looking. */
+function checkPorts({memory: {bytes, view}}: MachineRecord): void {
+  const within = (at: number, count: number) =>
+    Array.from({length: count}, (_, index) => view.getUint16(at + index * 2, true)).every(port => port < portCount)
+  if (!within(field.virqPorts, virqCount) || !within(field.pollPorts, 128)) refuse('a port is none')
+  for (let at = field.ports; at < field.ports + portCount * 4; at += 4)
+    if (bytes[at] === PortKind.virq && bytes[at + 1] >= virqCount) refuse(`VIRQ ${bytes[at + 1]} is none`)
+}
+
+function checkGrantMaps({memory: {uint32, view}}: MachineRecord, layout: Machine['layout']): void {
+  for (let at = field.grantMaps; at < field.grantMaps + grantMapCount * grantMapBytes; at += grantMapBytes) {
+    if (uint32[at >> 2] === 0) continue
+    const [ref, , mfn] = uint32.subarray((at >> 2) + 1)
+    const place = view.getFloat64(at + 16, true)
+    const isPlace = place === -1 || (place % 8 === 0 && place >= 0 && place < layout.ramPages * 4096)
+    if (ref < maximumGrantFrames * grantsPerFrame && mfn < layout.ramPages && isPlace) continue
+    refuse(`it maps grant ${ref} as frame ${mfn}`)
+  }
 }
 
 function limit(record: MachineRecord, name: Parameters<MachineRecord['u32']>[0], most: number): void {
@@ -152,13 +190,14 @@ function putFrameTypes({memory, layout}: Machine, {absent, pins}: StreamState): 
     const mfn = memory.uint32[(field.gdtFrames >> 2) + index]
     if (mfn !== noFrame) take(tables, mfn, FrameType.descriptors)
   }
-  for (const [mfn, level] of Array.isArray(pins) ? pins : refuse('it has no pins')) {
-    if (level >= 1 && level <= 4 && tables.pin(mfn, level) >= 0) continue
+  for (const [mfn, level] of pairs(pins, 'pins')) {
+    if (mfn >= 0 && level >= 1 && level <= 4 && tables.pin(mfn, level) >= 0) continue
     refuse(`frame ${mfn} is no page table of level ${level}`)
   }
   for (const which of ['kernelRoot', 'userRoot'] as const) {
     record.setF64(which, -1)
     const mfn = roots[which]
+    if (!Number.isInteger(mfn) && mfn >= 0) refuse(`its page tables have a root at ${mfn * 4096}`)
     if (!tables.setRoot(which, mfn < 0 ? -1 : mfn)) refuse(`frame ${mfn} is no root of page tables`)
   }
 }
@@ -168,14 +207,18 @@ function take(tables: PageTables, mfn: number, type: number): void {
 }
 
 function runsWithin(runs: FrameRuns, frames: number): FrameRuns {
-  if (!Array.isArray(runs)) refuse('it has no list of absent frames')
   let next = 0
-  for (const [first, count] of runs) {
-    if (!(Number.isInteger(first) && Number.isInteger(count) && first >= next && count > 0))
-      refuse('a list of frames is out of order')
+  for (const [first, count] of pairs(runs, 'list of absent frames')) {
+    if (first < next || count <= 0) refuse('a list of frames is out of order')
     next = first + count
   }
   return next <= frames ? runs : refuse('it has absent frames beyond its memory')
+}
+
+/** A list of two whole numbers each. */
+function pairs(list: unknown, what: string): readonly (readonly [number, number])[] {
+  const isPair = (pair: unknown) => Array.isArray(pair) && pair.length === 2 && pair.every(Number.isSafeInteger)
+  return Array.isArray(list) && list.every(isPair) ? list : refuse(`it has no ${what}`)
 }
 
 function refuse(what: string): never {

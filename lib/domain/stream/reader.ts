@@ -8,9 +8,10 @@
 import * as zlib from 'node:zlib'
 import {decompress} from 'fzstd'
 import {OperatorError} from '../../base/errors.js'
+import {crc32} from '../../control/checksum.js'
 import type {Machine} from '../guest.js'
 import type {HostMemory} from '../host-memory.js'
-import {crc32} from './checksum.js'
+import {carriedFrames} from './machine-state.js'
 import {
   Compression,
   checkedHeadBytes,
@@ -22,6 +23,7 @@ import {
   recordAlign,
   type StreamStart,
   type StreamState,
+  streamVersion,
 } from './record.js'
 import type {StreamSource} from './source.js'
 
@@ -47,7 +49,13 @@ export async function readStream(source: StreamSource, makeMachine: MachineMaker
   const first = await reader.next()
   if (first.type !== RecordType.start) reader.refuse('it does not start as a domain does')
   const start = reader.parse<StreamStart>(await reader.payload())
-  if (start.stream !== 1) reader.refuse(`it is of version ${start.stream}, which this xl does not know`)
+  const {stream, ramPages, sharedInfo, grantFrames, m2p, frames, cpu} = start
+  const numbers = [stream, ramPages, sharedInfo, grantFrames, m2p, frames, ...(Array.isArray(cpu) ? cpu : [undefined])]
+  if (!numbers.every(Number.isSafeInteger)) reader.refuse('its first value cannot be read')
+  if (stream !== streamVersion) reader.refuse(`it is of version ${stream}, which this xl does not know`)
+  if (start.head !== source.headCrc) {
+    throw new OperatorError('the saved domain is damaged at offset 0: the checksum of its head is wrong', {exitCode: 3})
+  }
   const {machine, host} = makeMachine(start)
   const pages = new PageReader(reader, machine, host)
   const blocks = new Map<number, {version: number; bytes: Uint8Array}>()
@@ -204,7 +212,7 @@ class PageReader {
       if (frame < next || count === 0) this.reader.refuse(`page frame ${frame} is out of order`)
       next = frame + count
     }
-    if (next > this.machine.layout.frames) this.reader.refuse(`page frame ${next - 1} is not the domain's`)
+    if (next > carriedFrames(this.machine)) this.reader.refuse(`page frame ${next - 1} is not the domain's`)
     return runs
   }
 

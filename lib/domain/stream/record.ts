@@ -47,6 +47,8 @@ export const streamVersion = 1
 /** What a reader must know before anything else. Frame numbers are the guest's own, so they cannot move. */
 export interface StreamStart {
   readonly stream: typeof streamVersion
+  /** CRC-32 of the save file's head, which has none of its own. */
+  readonly head: number
   readonly ramPages: number
   readonly sharedInfo: number
   readonly grantFrames: number

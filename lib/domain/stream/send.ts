@@ -8,8 +8,8 @@
  */
 import type {SendReport, SendRound} from '../../control/protocol.js'
 import type {Guest, Machine} from '../guest.js'
-import {describeMachine, takeBlocks, takeValues} from './machine-state.js'
-import {blockVersion, pageBytes, RecordType, type StreamState} from './record.js'
+import {carriedFrames, describeMachine, takeBlocks, takeValues} from './machine-state.js'
+import {blockVersion, pageBytes, RecordType, type StreamStart, type StreamState} from './record.js'
 import type {StreamWriter} from './writer.js'
 
 /** With so few dirty pages left, another live round gains nothing. */
@@ -22,6 +22,12 @@ const converging = 0.7
 const chunkFrames = 4096
 const slowestSleep = 0.95
 const sliceMs = 20
+
+/** What sending needs of a guest. */
+export type LeavingGuest = Pick<
+  Guest,
+  'machine' | 'record' | 'pages' | 'store' | 'park' | 'harvest' | 'hold' | 'release'
+>
 
 /** Who looks on. */
 export interface SendOptions {
@@ -37,7 +43,7 @@ export interface SendOptions {
 
 /** Sends the guest; afterwards it is parked. Errors: the sink's; OperatorError when the guest has shut down. */
 export async function sendGuest(
-  guest: Guest,
+  guest: LeavingGuest,
   domid: number,
   writer: StreamWriter,
   options: SendOptions,
@@ -53,7 +59,12 @@ export async function sendGuest(
     return done
   }
   const {token} = options
-  await writer.json(RecordType.start, {...describeMachine(guest.machine), ...(token === undefined ? {} : {token})})
+  const start: StreamStart = {
+    head: writer.headCrc,
+    ...describeMachine(guest.machine),
+    ...(token === undefined ? {} : {token}),
+  }
+  await writer.json(RecordType.start, start)
   const sinceMs = performance.now()
   let parkedAtMs: number
   if (options.live) {
@@ -74,7 +85,7 @@ export async function sendGuest(
 
 /** The live rounds; resolves to the frames that are left. */
 async function preCopy(
-  guest: Guest,
+  guest: LeavingGuest,
   writer: StreamWriter,
   round: (work: () => Promise<void>) => Promise<SendRound>,
   onPages: (pages: number) => void,
@@ -102,8 +113,8 @@ async function preCopy(
 }
 
 /** Every page that is not zero. */
-async function sendAll({machine}: Guest, writer: StreamWriter, onPages: (pages: number) => void): Promise<void> {
-  const {frames} = machine.layout
+async function sendAll({machine}: LeavingGuest, writer: StreamWriter, onPages: (pages: number) => void): Promise<void> {
+  const frames = carriedFrames(machine)
   for (let first = 0; first < frames; first += chunkFrames) {
     const chunk = Array.from({length: Math.min(chunkFrames, frames - first)}, (_, index) => first + index)
     await writer.frames(machine, chunk.filter(isFilled(machine)), onPages)
@@ -112,25 +123,26 @@ async function sendAll({machine}: Guest, writer: StreamWriter, onPages: (pages: 
 
 /** Frames that the other side may have in another state. */
 async function sendDirty(
-  {machine}: Guest,
+  {machine}: LeavingGuest,
   writer: StreamWriter,
   frames: readonly number[],
   onPages: (pages: number) => void,
 ): Promise<void> {
   const filled = isFilled(machine)
-  const isZero = new Set(frames.filter(frame => !filled(frame)))
+  const carried = frames.filter(frame => frame < carriedFrames(machine))
+  const isZero = new Set(carried.filter(frame => !filled(frame)))
   await writer.frames(
     machine,
-    frames.filter(frame => !isZero.has(frame)),
+    carried.filter(frame => !isZero.has(frame)),
     onPages,
   )
   // A page that has been filled since is in the next harvest.
-  await writer.zeros(frames.filter(frame => isZero.has(frame)))
+  await writer.zeros([...isZero])
 }
 
 /** The last dirty frames of a parked guest, and those that nobody marks. */
 async function sendRest(
-  guest: Guest,
+  guest: LeavingGuest,
   writer: StreamWriter,
   dirty: readonly number[],
   onPages: (pages: number) => void,
@@ -149,7 +161,7 @@ async function sendRest(
 }
 
 /** What is not pages, and the end. */
-async function sendState(guest: Guest, domid: number, writer: StreamWriter): Promise<void> {
+async function sendState(guest: LeavingGuest, domid: number, writer: StreamWriter): Promise<void> {
   const {machine, pages, store} = guest
   for (const {id, bytes} of takeBlocks(machine)) {
     const block = Buffer.alloc(8 + bytes.length)
@@ -185,7 +197,7 @@ class Throttle {
   private part = 0
   private timer: NodeJS.Timeout | undefined
 
-  constructor(private readonly guest: Guest) {}
+  constructor(private readonly guest: LeavingGuest) {}
 
   /** Takes half of the time that is left to the guest. */
   slower(): void {

@@ -1,11 +1,13 @@
 /**
  * Where a stream comes from: a file, which can be read anywhere and mapped, or a pipe or socket, which comes once and in order.
  */
-import {fstatSync, readSync} from 'node:fs'
+import {closeSync, fstatSync, readSync} from 'node:fs'
 import {Socket} from 'node:net'
 
 /** See the file's head. */
 export interface StreamSource {
+  /** CRC-32 of what came before the stream. */
+  readonly headCrc: number
   /** Bytes read so far, from the stream's first on. */
   readonly offset: number
   /** Fills `into`; fewer bytes only at the end. Resolves to how many. */
@@ -15,22 +17,32 @@ export interface StreamSource {
   close(): void
 }
 
-/** The stream behind a descriptor, of which `offset` bytes have been read. */
-export function openSource(fd: number, offset: number): StreamSource {
-  return fstatSync(fd).isFile() ? new FileSource(fd, offset) : new PipeSource(fd, offset)
+/** What of a file or pipe comes before the stream. */
+export interface StreamHead {
+  readonly bytes: number
+  readonly crc: number
+}
+
+/** The stream behind a descriptor whose head has been read. The descriptor is closed with it: what has been mapped stays. */
+export function openSource(fd: number, head: StreamHead): StreamSource {
+  return fstatSync(fd).isFile() ? new FileSource(fd, head) : new PipeSource(fd, head)
 }
 
 class FileSource implements StreamSource {
   readonly file
+  readonly headCrc: number
+  offset: number
 
   constructor(
     private readonly fd: number,
-    public offset: number,
+    {bytes, crc}: StreamHead,
   ) {
+    this.offset = bytes
+    this.headCrc = crc
     this.file = {
       fd,
-      skip: (bytes: number) => {
-        this.offset += bytes
+      skip: (length: number) => {
+        this.offset += length
       },
     }
   }
@@ -46,7 +58,9 @@ class FileSource implements StreamSource {
     return filled
   }
 
-  close(): void {}
+  close(): void {
+    closeSync(this.fd)
+  }
 }
 
 class PipeSource implements StreamSource {
@@ -55,10 +69,12 @@ class PipeSource implements StreamSource {
   private waiting: (() => void) | undefined
   private ended = false
 
-  constructor(
-    fd: number,
-    public offset: number,
-  ) {
+  readonly headCrc: number
+  offset: number
+
+  constructor(fd: number, {bytes, crc}: StreamHead) {
+    this.offset = bytes
+    this.headCrc = crc
     this.socket = new Socket({fd, readable: true, writable: false})
     const wake = () => this.waiting?.()
     this.socket.on('readable', wake)

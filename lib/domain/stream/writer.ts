@@ -4,8 +4,8 @@
  */
 
 import * as zlib from 'node:zlib'
+import {crc32} from '../../control/checksum.js'
 import type {Machine} from '../guest.js'
-import {crc32} from './checksum.js'
 import {Compression, checkedHeadBytes, mostPages, pageBytes, RecordHead, RecordType, recordAlign} from './record.js'
 
 /** Where a stream goes. The bytes are the sink's until the promise resolves. */
@@ -37,13 +37,17 @@ export class StreamWriter {
   private buffers = [Buffer.alloc(bufferBytes), Buffer.alloc(bufferBytes)]
   private inFlight: Promise<void> = Promise.resolve()
 
-  /** `offset`: bytes that have gone to the sink already. */
+  /** Of what comes before the stream. */
+  readonly headCrc: number
+
+  /** `head`: bytes that have gone to the sink already. */
   constructor(
     private readonly sink: StreamSink,
-    offset: number,
+    head: Uint8Array,
     private readonly compress: boolean,
   ) {
-    this.offset = offset
+    this.offset = head.length
+    this.headCrc = crc32(head)
   }
 
   /** A record with a value. */

@@ -7,10 +7,9 @@
  * Source: public/grant_table.h; xen/common/grant_table.c, xen/arch/x86/pv/grant_table.c.
  */
 import {GrantMap, GrantStatus} from '../../abi/grant-table.js'
-import {field, grantMapCount} from '../record.js'
+import {field, grantMapBytes, grantMapCount} from '../record.js'
 import type {Context} from './call.js'
 
-const mapBytes = 32
 const Entry = {present: 1, writable: 2, user: 4, accessed: 0x20, dirty: 0x40} as const
 
 /** GNTTABOP_map_grant_ref. */
@@ -84,7 +83,7 @@ function unmap(context: Context, handle: number, host: bigint, device: bigint, r
   return GrantStatus.okay
 }
 
-const mapAt = (handle: number) => field.grantMaps + handle * mapBytes
+const mapAt = (handle: number) => field.grantMaps + handle * grantMapBytes
 
 function freeHandle({vcpu}: Context): number {
   for (let handle = 0; handle < grantMapCount; handle++) if (vcpu.memory.uint32[mapAt(handle) >> 2] === 0) return handle

@@ -1,5 +1,5 @@
 /**
- * CRC-32 (ISO 3309, as zlib has it) of blocks of a stream. Node's own where there is one (20.15, 22.2), which takes 5 GB/s; else a table.
+ * CRC-32 (ISO 3309, as zlib has it), the checksum of everything that is saved. Node's own where there is one (20.15, 22.2), which takes 5 GB/s; else a table.
  */
 import * as zlib from 'node:zlib'
 

@@ -24,21 +24,26 @@ export interface Machine {
 }
 
 /** The words xl takes for a domain of the image. */
-export function createWords(image: Image, name: string, words: string): string[] {
+export function createWords(image: Image, name: string, words: string, memoryMb = guestMemoryMb): string[] {
   return [
     `name="${name}"`,
     `kernel="${image.kernel}"`,
     `ramdisk="${image.ramdisk}"`,
-    `memory=${guestMemoryMb}`,
+    `memory=${memoryMb}`,
     `cmdline="console=hvc0 ${words}"`,
     'on_crash="destroy"',
   ]
 }
 
 /** Runs xl in a host directory; the caller reads its output and, for a console, writes its input. */
-export function startXl(hostDirectory: string, words: readonly string[], stdin: 'pipe' | 'ignore'): ChildProcess {
+export function startXl(
+  hostDirectory: string,
+  words: readonly string[],
+  stdin: 'pipe' | 'ignore',
+  stderr: 'pipe' | 'inherit' = 'inherit',
+): ChildProcess {
   const env = {...process.env, GASTWIRT_HOST: hostDirectory, NO_COLOR: '1'}
-  return spawn(process.execPath, [xlPath, ...words], {env, stdio: [stdin, 'pipe', 'inherit']})
+  return spawn(process.execPath, [xlPath, ...words], {env, stdio: [stdin, 'pipe', stderr]})
 }
 
 /** Ours. */
@@ -57,19 +62,31 @@ export function qemuVersion(): string | undefined {
   return status === 0 ? /version (\S+)/.exec(stdout)?.[1] : undefined
 }
 
-/** QEMU; `cpu` is a model as its -cpu takes it. */
+/** What QEMU is to emulate; `cpu` is a model as its -cpu takes it. */
+export interface QemuMachine {
+  readonly image: Image
+  readonly cpu: string
+  /** For the kernel's command line. */
+  readonly words: string
+  readonly memoryMb: number
+}
+
+/** QEMU's program and the words that all its machines have. */
+export function qemuWords({image, cpu, words, memoryMb}: QemuMachine): string[] {
+  return [
+    ...[qemuProgram, '-accel', 'tcg', '-cpu', cpu, '-smp', '1', '-m', String(memoryMb)],
+    ...['-no-reboot', '-nic', 'none', '-kernel', image.kernel, '-initrd', image.ramdisk],
+    ...['-append', `console=ttyS0 ${words}`],
+  ]
+}
+
+/** QEMU, with the guest's console on its standard output. */
 export function qemu(image: Image, cpu: string): Machine {
   return {
     name: 'qemu',
-    start: words =>
-      spawn(
-        qemuProgram,
-        [
-          ...['-accel', 'tcg', '-cpu', cpu, '-smp', '1', '-m', String(guestMemoryMb)],
-          ...['-nographic', '-no-reboot', '-nic', 'none', '-kernel', image.kernel, '-initrd', image.ramdisk],
-          ...['-append', `console=ttyS0 ${words}`],
-        ],
-        {stdio: ['ignore', 'pipe', 'inherit']},
-      ),
+    start: words => {
+      const [program, ...rest] = qemuWords({image, cpu, words, memoryMb: guestMemoryMb})
+      return spawn(program, [...rest, '-nographic'], {stdio: ['ignore', 'pipe', 'inherit']})
+    },
   }
 }

@@ -1,5 +1,6 @@
 /**
- * `npm run bench`: the image "debian" under Gastwirt and under QEMU's translator, side by side, and what a domain costs.
+ * `npm run bench`: the image "debian" under Gastwirt and under QEMU's translator, side by side; what a domain costs; and what it takes to save,
+ * fork and migrate one.
  *
  *   npm run bench -- [options] [result.json]
  *
@@ -17,11 +18,22 @@ import {cacheFolder} from '../../lib/toolstack/cache-folder.js'
 import {fetchImage} from '../../lib/toolstack/images/catalogue.js'
 import {type BootRun, bootRun} from './boot-run.js'
 import {type DomainCost, domainCost} from './domain-cost.js'
+import {forkCost, migrationCost, type Place, qemuMigrationCost, saveCosts} from './lifecycle.js'
 import {gastwirt, guestMemoryMb, type Machine, qemu, qemuVersion} from './machines.js'
-import {type BenchResult, compare, table} from './result.js'
+import {type BenchResult, compare, type MigrationComparison, table} from './result.js'
+import type {Standing} from './standing-guest.js'
 import {workloadNames} from './workloads.js'
 
-const allNames = ['boot', ...workloadNames, 'footprint']
+const bootNames = ['boot', ...workloadNames]
+const allNames = [...bootNames, 'footprint', 'save', 'clone', 'migrate']
+
+/** Memory of the guests that are saved, in MiB. */
+const savedSizesMb = [256, 1024, 2048]
+/** The guests that are migrated. */
+const migrated: Record<string, Standing> = {
+  'idle guest of 256 MiB': {memoryMb: 256, heldMb: 64, isLoaded: false},
+  'loaded guest of 512 MiB': {memoryMb: 512, heldMb: 128, isLoaded: true},
+}
 
 const help = `usage: npm run bench -- [options] [result.json]
   --runs N          runs of each machine, of which the median counts (3)
@@ -55,15 +67,17 @@ if (!Number.isInteger(runCount) || runCount < 1) usageError(`--runs ${values.run
 const chosen = values.only.split(',')
 const unknown = chosen.find(name => !allNames.includes(name))
 if (unknown !== undefined) usageError(`--only ${unknown}: there is no such measurement`)
-const compared = allNames.filter(name => name !== 'footprint' && chosen.includes(name))
+const compared = bootNames.filter(name => chosen.includes(name))
 const workloads = compared.filter(name => name !== 'boot')
 
 const image = await fetchImage('debian', {cacheDir: cacheFolder(process.env), report: text => console.error(text)})
-const hostPath = mkdtempSync(join(tmpdir(), 'gastwirt-bench-'))
+const folder = mkdtempSync(join(tmpdir(), 'gastwirt-bench-'))
+const [hostPath, targetPath] = [join(folder, 'host'), join(folder, 'target')]
 process.on('exit', () => {
-  for (const {owner} of new HostDirectory(hostPath).list()) signalProcess(owner, 'SIGKILL')
+  for (const path of [hostPath, targetPath])
+    for (const {owner} of new HostDirectory(path).list()) signalProcess(owner, 'SIGKILL')
   // The killed may still be writing.
-  rmSync(hostPath, {recursive: true, force: true, maxRetries: 10, retryDelay: 50})
+  rmSync(folder, {recursive: true, force: true, maxRetries: 10, retryDelay: 50})
 })
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130))
 
@@ -86,6 +100,18 @@ refuseDifferentSums()
 let footprint: DomainCost | undefined
 if (chosen.includes('footprint')) footprint = await domainCost(image, hostPath)
 
+const place: Place = {image, runs: runCount, hostPath, targetPath, folder}
+const saves = chosen.includes('save') ? await saveCosts(place, savedSizesMb) : []
+const fork = chosen.includes('clone') ? await forkCost(place, guestMemoryMb) : undefined
+const migrations: MigrationComparison[] = []
+if (chosen.includes('migrate')) {
+  for (const [guest, standing] of Object.entries(migrated)) {
+    const ours = await migrationCost(place, standing)
+    const theirs = qemuFound === undefined ? undefined : await qemuMigrationCost(place, standing, values['qemu-cpu'])
+    migrations.push({guest, gastwirt: ours, ...(theirs === undefined ? {} : {qemu: theirs})})
+  }
+}
+
 const result: BenchResult = {
   date: new Date().toISOString(),
   about: {
@@ -100,6 +126,9 @@ const result: BenchResult = {
   },
   comparisons: compare(runs, compared),
   footprint,
+  saves,
+  fork,
+  migrations,
   runs,
 }
 const path = resolve(positionals[0] ?? `test/bench/results/${result.date.replaceAll(':', '-')}.json`)

@@ -4,6 +4,7 @@
  */
 import type {BootRun} from './boot-run.js'
 import type {DomainCost} from './domain-cost.js'
+import type {ForkCost, MigrationCost, SaveCost} from './lifecycle.js'
 import {workloadTitles} from './workloads.js'
 
 /** One thing measured on each machine: seconds. */
@@ -14,6 +15,13 @@ export interface Comparison {
   ratio?: number
 }
 
+/** The same guest migrated by both; without QEMU, or when its migration does not end, by ours alone. */
+export interface MigrationComparison {
+  guest: string
+  gastwirt: MigrationCost
+  qemu?: MigrationCost
+}
+
 /** The JSON result. */
 export interface BenchResult {
   date: string
@@ -21,6 +29,9 @@ export interface BenchResult {
   about: Record<string, string | number>
   comparisons: Comparison[]
   footprint?: DomainCost
+  saves: SaveCost[]
+  fork?: ForkCost
+  migrations: MigrationComparison[]
   /** Every run, by machine. */
   runs: Record<string, BootRun[]>
 }
@@ -45,28 +56,71 @@ export function compare(runs: Record<string, BootRun[]>, names: readonly string[
   })
 }
 
-/** The table. */
-export function table({comparisons, footprint}: BenchResult): string {
-  const rows = comparisons.map(({name, gastwirt, qemu, ratio}) => [
-    workloadTitles[name] ?? "boot to init's first line",
-    seconds(gastwirt),
-    seconds(qemu),
-    ratio === undefined ? '-' : ratio.toFixed(2),
-  ])
-  const lines = [['', 'Gastwirt', 'QEMU TCG', 'ratio'], ...rows].map(
-    ([title, ...cells]) => title.padEnd(34) + cells.map(cell => cell.padStart(10)).join(''),
-  )
-  if (footprint !== undefined) {
-    const {idlePercent, memory, createSeconds, bootSeconds} = footprint
-    lines.push(
-      '',
-      `idle guest: ${idlePercent.toFixed(1)} % of a core`,
-      `domain process: ${memory.residentMb.toFixed(0)} MiB resident, ${memory.touchedMb.toFixed(0)} MiB of them touched by the guest, ${memory.overheadMb.toFixed(0)} MiB beyond`,
-      `xl create returns after ${seconds(createSeconds[0])}, beside another domain after ${seconds(createSeconds[1])}`,
-      `init's first line after ${seconds(bootSeconds[0])}, beside another domain after ${seconds(bootSeconds[1])}`,
-    )
+/** The tables. */
+export function table({comparisons, footprint, saves, fork, migrations}: BenchResult): string {
+  const machines = ['Gastwirt', 'QEMU TCG', 'ratio']
+  const parts: string[][] = []
+  if (comparisons.length > 0) {
+    const rows = comparisons.map(({name, gastwirt, qemu, ratio}) => [
+      workloadTitles[name] ?? "boot to init's first line",
+      seconds(gastwirt),
+      seconds(qemu),
+      ratio === undefined ? '-' : ratio.toFixed(2),
+    ])
+    parts.push(columns([['', ...machines], ...rows]))
   }
-  return lines.join('\n')
+  if (footprint !== undefined) parts.push(footprintLines(footprint))
+  if (saves.length > 0) parts.push(columns([['', 'xl', 'cat', 'ratio', 'MB/s'], ...saves.flatMap(saveRows)]))
+  if (fork !== undefined) parts.push([forkLine(fork)])
+  if (migrations.length > 0) parts.push(columns([['', ...machines], ...migrations.flatMap(migrationRows)]))
+  return parts.map(lines => lines.join('\n')).join('\n\n')
+}
+
+function columns(rows: readonly (readonly string[])[]): string[] {
+  return rows.map(([title, ...cells]) => title.padEnd(38) + cells.map(cell => cell.padStart(10)).join(''))
+}
+
+function footprintLines({idlePercent, memory, createSeconds, bootSeconds}: DomainCost): string[] {
+  return [
+    `idle guest: ${idlePercent.toFixed(1)} % of a core`,
+    `domain process: ${memory.residentMb.toFixed(0)} MiB resident, ${memory.touchedMb.toFixed(0)} MiB of them touched by the guest, ${memory.overheadMb.toFixed(0)} MiB beyond`,
+    `xl create returns after ${seconds(createSeconds[0])}, beside another domain after ${seconds(createSeconds[1])}`,
+    `init's first line after ${seconds(bootSeconds[0])}, beside another domain after ${seconds(bootSeconds[1])}`,
+  ]
+}
+
+function saveRows({memoryMb, fileMb, saveSeconds, restoreSeconds, catSeconds}: SaveCost): string[][] {
+  const row = (what: string, taken: number) => [
+    `${what} ${memoryMb} MiB, a file of ${fileMb.toFixed(0)} MiB`,
+    seconds(taken),
+    seconds(catSeconds),
+    (taken / catSeconds).toFixed(2),
+    (fileMb / taken).toFixed(0),
+  ]
+  return [row('save', saveSeconds), row('restore', restoreSeconds)]
+}
+
+function forkLine({memoryMb, children, pauseMs, childResidentMb, childOwnMb}: ForkCost): string {
+  return (
+    `fork of a ${memoryMb} MiB guest: it stands still for ${pauseMs.toFixed(0)} ms; each of ${children} children has ` +
+    `${childResidentMb.toFixed(0)} MiB, ${childOwnMb.toFixed(0)} MiB when what several share is divided among them`
+  )
+}
+
+function migrationRows({guest, gastwirt, qemu}: MigrationComparison): string[][] {
+  const row = (what: string, key: 'totalMs' | 'downtimeMs') => [
+    `${what}, ${guest}`,
+    `${gastwirt[key].toFixed(0)} ms`,
+    qemu === undefined ? '-' : `${qemu[key].toFixed(0)} ms`,
+    qemu === undefined ? '-' : (gastwirt[key] / qemu[key]).toFixed(2),
+  ]
+  const rates = [gastwirt, qemu].map(cost => cost?.writingMb)
+  const writing = ['  which writes', ...rates.map(rate => (rate === undefined ? '-' : `${rate.toFixed(0)} MB/s`))]
+  return [
+    row('migration', 'totalMs'),
+    row('downtime', 'downtimeMs'),
+    ...(gastwirt.writingMb === undefined ? [] : [writing]),
+  ]
 }
 
 function seconds(value: number | undefined): string {

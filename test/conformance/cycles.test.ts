@@ -64,7 +64,10 @@ const ways: Record<string, (host: TestHost, name: string, t: Test) => Promise<un
   },
   async 'looked at, and destroyed'(host, name, t) {
     fine(t, await host.xl(['create', '-q', tiny(host, name, sleeping)]))
-    t.match((await host.xl(['console', '-e', '^X', 'stays'], '\x18')).stdout, 'here')
+    const console = host.spawn(['console', '-e', '^X', 'stays'])
+    t.match(String(await once(console.stdout!, 'data')), 'here')
+    console.stdin!.end('\x18')
+    t.strictSame(await once(console, 'exit'), [0, null])
     t.match((await host.xl(['list'])).stdout, new RegExp(`^${name} `, 'm'))
     fine(t, await host.xl(['destroy', name]))
   },

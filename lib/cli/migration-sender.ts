@@ -88,6 +88,7 @@ async function deliver(host: Host, record: DomainRecord, sending: Sending, repor
     }
     report?.error('migration sender: Target reports successful startup.')
     transport.finish()
+    await domain.closed
     return {report: sent.report, downtimeMs}
   } catch (error) {
     // The domain goes on before we find out how the transport ended.

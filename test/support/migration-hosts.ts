@@ -38,7 +38,8 @@ export class MigrationHosts {
   readonly link: MigrationLink
   /** Which of the hosts the domain is on. */
   private at = 0
-  private readonly config: string
+  /** The file the domain was created from. */
+  readonly config: string
   private readonly read = [0, 0]
   private lastLetter = ''
 
@@ -74,6 +75,15 @@ export class MigrationHosts {
   async close(): Promise<void> {
     this.link.close()
     for (const host of this.hosts) await host.close()
+  }
+
+  /** Waits until the guest prints on where it is, or on the other host, after what it has printed here. */
+  async goesOn(where: 'source' | 'target' = 'source'): Promise<void> {
+    if (where === 'target') {
+      this.seen(this.at)
+      this.at = 1 - this.at
+    }
+    await this.seeLetters(this.at, 3)
   }
 
   /** Migrates once while something dies. Resolves to where the domain runs then; throws when that is not as it must be. */
@@ -148,11 +158,7 @@ export class MigrationHosts {
       await this.start()
       return end
     }
-    if (end === 'target') {
-      this.seen(this.at)
-      this.at = 1 - this.at
-    }
-    await this.seeLetters(this.at, 3)
+    await this.goesOn(end)
     // What a copy printed that was killed before its sender knew of it.
     if (end === 'source') this.skip(1 - this.at)
     return end

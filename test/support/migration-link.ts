@@ -37,6 +37,10 @@ export class MigrationLink {
   passed: Record<Part, number> = {stream: 0, permission: 0, back: 0}
   /** True once the point has been reached. */
   fired = false
+  /** Hears what the sender says. */
+  onStream: ((chunk: Buffer) => unknown) | undefined
+  /** Lets nobody in. */
+  refuse = false
   private point: Point | undefined
   private readonly server: Server
   private readonly path: string
@@ -47,12 +51,12 @@ export class MigrationLink {
     private readonly receivingHost: () => TestHost,
   ) {
     this.path = join(place.folder, 'link')
-    this.server = createServer({allowHalfOpen: true}, socket => this.connect(socket)).listen(this.path)
+    this.server = createServer({allowHalfOpen: true}, socket => void this.admit(socket)).listen(this.path)
   }
 
-  /** For `-s`: what leads here, with any host. */
+  /** For `-s`: what leads here, whatever the host's name. */
   get command(): string {
-    return `env -u NODE_OPTIONS ${process.execPath} ${connector} ${this.path} #`
+    return `env -u NODE_OPTIONS ${process.execPath} ${connector} ${this.path}`
   }
 
   /** Counts anew; at the point something is done, once. */
@@ -71,8 +75,26 @@ export class MigrationLink {
     this.server.close()
   }
 
-  private connect(socket: Socket): void {
-    const receiver = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, realXl, 'migrate-receive'], {
+  /** The first line has the receiver's options. */
+  private async admit(socket: Socket): Promise<void> {
+    socket.on('error', () => {})
+    if (this.refuse) {
+      socket.destroy()
+      return
+    }
+    let line = Buffer.alloc(0)
+    for await (const chunk of socket.iterator({destroyOnReturn: false})) {
+      line = Buffer.concat([line, chunk as Buffer])
+      const end = line.indexOf(10)
+      if (end < 0) continue
+      socket.unshift(line.subarray(end + 1))
+      this.connect(socket, line.toString('latin1', 0, end).split(' ').filter(Boolean))
+      return
+    }
+  }
+
+  private connect(socket: Socket, options: string[]): void {
+    const receiver = spawn('env', ['-u', 'NODE_OPTIONS', process.execPath, realXl, 'migrate-receive', ...options], {
       env: this.receivingHost().environment,
       stdio: ['pipe', 'pipe', 'ignore'],
     })
@@ -91,6 +113,7 @@ export class MigrationLink {
     for (const stream of [socket, receiver.stdin, receiver.stdout]) stream.on('error', () => {})
     const there = async (chunk: Buffer) => {
       const part = connection.said.includes(handshake.received) ? 'permission' : 'stream'
+      this.onStream?.(chunk)
       await this.pass(part, chunk, receiver.stdin, connection)
     }
     const back = async (chunk: Buffer) => {

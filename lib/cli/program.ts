@@ -116,6 +116,8 @@ export async function runProgram(
 ): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
+      // What goes through a pipeline is the pipeline's.
+      if (stream.listenerCount('error') > 1) return
       if (error.code !== 'EPIPE') throw error
       process.exit(0)
     })

@@ -112,6 +112,7 @@ export function isDomainConfig(value: unknown): value is DomainConfig {
     isCount('maxMemoryKb', 2 ** 40) &&
     isCount('vcpus', 4096) &&
     isCount('maxVcpus', 4096) &&
+    (config.domid === undefined || isCount('domid', 0x7fef)) &&
     typeof config.cmdline === 'string' &&
     (['image', 'kernel', 'ramdisk'] as const).every(isOptionalText) &&
     (['onPoweroff', 'onReboot', 'onWatchdog', 'onCrash', 'onSoftReset'] as const).every(key =>

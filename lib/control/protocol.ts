@@ -70,8 +70,8 @@ export interface SaveRequest {
   /** The configuration for the file's head. */
   config: DomainConfig
   compress: boolean
-  /** False for a file that need not survive the machine. */
-  durable: boolean
+  /** The path leads to an open file of xl's that has no name: it is written to as it is, and need not survive the machine. */
+  isScratch: boolean
 }
 
 /** One pass over a guest's pages, while it ran or, the last one, while it stood still. */

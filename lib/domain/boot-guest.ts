@@ -1,6 +1,7 @@
 /**
  * A guest that starts with a kernel: memory, machine, the builder's work, xenstore's tree. The vCPU's thread gets ready while the kernel is read.
  */
+import {randomBytes} from 'node:crypto'
 import type {DomId, EventPort, Mfn} from '../base/brand.js'
 import type {DomainConfig} from '../control/domain-config.js'
 import {consolePort, createMachine, storePort} from '../hypervisor/create.js'
@@ -50,6 +51,7 @@ export async function bootGuest(
     name,
     uuid: config.uuid,
     startTimeMs: Date.now(),
+    generation: randomBytes(16),
     targetKib: config.memoryKb,
     maximumKib: config.maxMemoryKb,
     vcpus: 1,

@@ -2,6 +2,7 @@
  * A guest's ways out of its process: into a file, or along a stream to another host. One at a time; whatever goes wrong, the guest goes on here.
  */
 import {open, rename, rm} from 'node:fs/promises'
+import {dirname} from 'node:path'
 import type {Duplex} from 'node:stream'
 import {OperatorError} from '../base/errors.js'
 import {awaySuffix, type Outcome} from '../control/handshake.js'
@@ -30,44 +31,57 @@ export interface DepartureHost {
 export class Departure {
   private isBusy = false
   private migration: Migration | undefined
+  private over = new AbortController()
+  private saving: Promise<void> = Promise.resolve()
 
   constructor(private readonly host: DepartureHost) {}
 
   /** DomainService.save, but for what comes afterwards: unless it is to run on, the guest is parked then. */
-  async save({path, after, config, compress, durable}: SaveRequest, signal: AbortSignal): Promise<SendReport> {
-    return this.alone(this.claim(), async guest => {
-      if (compress && !canCompress) {
-        throw new OperatorError('this Node.js cannot compress with zstd', {hint: 'it takes Node.js 22.15 or later'})
-      }
-      const draft = draftPath(path, process.pid)
-      const file = await open(draft, 'wx', 0o600).catch(error => refuseFile(path, error))
-      try {
-        const head = encodeSaveHead(config).bytes
-        await file.write(head)
-        const writer = new StreamWriter(
-          {
-            async write(bytes) {
-              signal.throwIfAborted()
-              for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten
-            },
-          },
-          head,
-          compress,
-        )
-        const report = await sendGuest(guest, this.host.domid(), writer, {live: after === 'run'})
-        if (after === 'run') this.host.resume()
-        if (durable) await file.sync()
-        await file.close()
+  async save(request: SaveRequest, signal: AbortSignal): Promise<SendReport> {
+    const given = AbortSignal.any([signal, this.over.signal])
+    const saving = this.alone(this.claim(), guest => this.write(guest, request, given))
+    this.saving = saving.then(
+      () => {},
+      () => {},
+    )
+    return saving
+  }
+
+  /** The guest is about to end: a file that is being written is given up. Resolves when nothing of it is left. */
+  async abandon(): Promise<void> {
+    this.over.abort()
+    await this.saving
+    this.over = new AbortController()
+  }
+
+  private async write(guest: Guest, request: SaveRequest, signal: AbortSignal): Promise<SendReport> {
+    const {path, after, config, compress, isScratch} = request
+    if (compress && !canCompress) {
+      throw new OperatorError('this Node.js cannot compress with zstd', {hint: 'it takes Node.js 22.15 or later'})
+    }
+    const draft = isScratch ? path : draftPath(path, process.pid)
+    const file = await open(draft, isScratch ? 'r+' : 'wx', 0o600).catch(error => refuseFile(path, error))
+    try {
+      const write = async (bytes: Uint8Array) => {
         signal.throwIfAborted()
-        await rename(draft, path)
-        return report
-      } catch (error) {
-        await file.close().catch(() => {})
-        await rm(draft, {force: true})
-        if (signal.aborted) throw new OperatorError('saving was given up: xl is gone')
-        return refuseFile(path, error)
+        for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten
       }
-    })
+      const head = encodeSaveHead(config).bytes
+      await write(head)
+      const writer = new StreamWriter({write}, head, compress)
+      const report = await sendGuest(guest, this.host.domid(), writer, {live: after === 'run'})
+      if (after === 'run') this.host.resume()
+      if (!isScratch) await file.sync()
+      await file.close()
+      signal.throwIfAborted()
+      if (!isScratch) await putInPlace(draft, path)
+      return report
+    } catch (error) {
+      await file.close().catch(() => {})
+      if (!isScratch) await rm(draft, {force: true})
+      if (signal.aborted) throw new OperatorError('saving was given up')
+      return refuseFile(path, error)
+    }
   }
 
   /** DomainService.send. */
@@ -165,16 +179,30 @@ export class Departure {
   }
 }
 
+/** Gives a file that is whole and on disk its name, for good. */
+async function putInPlace(draft: string, path: string): Promise<void> {
+  await rename(draft, path)
+  const folder = await open(dirname(path), 'r')
+  // Some file systems cannot; the name is there all the same.
+  await folder.sync().catch(() => {})
+  await folder.close()
+}
+
 function refuseFile(path: string, error: unknown): never {
   if (error instanceof OperatorError) throw error
   const {code, message} = error as NodeJS.ErrnoException
   const reasons: Record<string, string> = {
     ENOENT: 'no such folder',
     ENOSPC: 'no space left on device',
+    EDQUOT: 'the disk quota is used up',
+    EFBIG: 'the file size limit is reached',
     EACCES: 'permission denied',
+    EPERM: 'operation not permitted',
     EROFS: 'read-only file system',
     ENOTDIR: 'a part of the path is not a folder',
     EISDIR: 'it is a folder',
+    ENAMETOOLONG: 'the name is too long',
+    ELOOP: 'its symbolic links lead nowhere',
   }
   throw new OperatorError(`cannot write "${path}": ${reasons[code ?? ''] ?? message}`, {cause: error})
 }

@@ -263,7 +263,7 @@ export class DomainProcess implements DomainService {
     this.console.connect(undefined)
     this.memory = undefined
     await memory?.close()
-    await guest.stop()
+    await Promise.all([this.departure.abandon(), guest.stop()])
   }
 
   /** The end of the domain and of this process. */

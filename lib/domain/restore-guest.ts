@@ -1,13 +1,14 @@
 /**
  * A guest that goes on where another process left it: memory and state come from a stream instead of a builder.
  */
+import {randomBytes} from 'node:crypto'
 import type {DomId, Mfn} from '../base/brand.js'
 import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from '../control/domain-config.js'
 import {createMachine} from '../hypervisor/create.js'
 import {MachineRecord} from '../hypervisor/record.js'
 import {memoryMaximum, memoryTarget, requestShutdown} from '../xenstore/control.js'
-import {renameInTree} from '../xenstore/domain-tree.js'
+import {renameInTree, setGeneration} from '../xenstore/domain-tree.js'
 import {Domain0} from '../xenstore/domain0.js'
 import {moveDomain} from '../xenstore/move-domain.js'
 import {XenstoreServer} from '../xenstore/server.js'
@@ -49,6 +50,9 @@ export async function readGuest(
   const {state} = contents
   const record = new MachineRecord(memory)
   const store = restoreStore(state, record.uuid, uuid, identity)
+  // A stream that can be used once makes no second copy of what the guest remembers.
+  if (contents.start.token === undefined)
+    setGeneration(new Domain0(store.server), identity.domid as DomId, randomBytes(16))
   record.setU32('domid', identity.domid)
   record.uuid = uuid
   const pages = {store: sharedPage(machine, state.storePage), console: sharedPage(machine, state.consolePage)}

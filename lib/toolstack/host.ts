@@ -138,21 +138,30 @@ export class Host {
     return answers.filter(status => status !== undefined).sort((a, b) => a.domid - b.domid)
   }
 
+  /** Takes name, domid and memory for a domain that is to be started by this process. Errors: OperatorError when one of them is not to be had. */
+  reserve({name, uuid, memoryKb, vcpus, domid}: DomainConfig): Promise<DomainRecord> {
+    // What is between memory and maxmem is not the domain's before somebody raises its target.
+    const wanted = {name, uuid, maxMemoryKb: memoryKb, vcpus, ...(domid === undefined ? {} : {domid})}
+    return this.directory.reserve({...wanted, ...this.forGuests()})
+  }
+
   /**
    * Starts a domain, or one that was saved, and resolves when it exists; it runs at once unless `paused`. On any failure nothing of it is left.
    * One that arrives by migration ends with this process until it is accepted.
    * Errors: OperatorError, also with what the domain process answered.
    */
   async start(config: DomainConfig, paused: boolean, saved?: SavedDomain, arriving?: Arrival): Promise<DomainRecord> {
-    const record = await this.directory.reserve({
-      name: config.name,
-      uuid: config.uuid,
-      // What is between memory and maxmem is not the domain's before somebody raises its target.
-      maxMemoryKb: config.memoryKb,
-      vcpus: config.vcpus,
-      ...(config.domid === undefined ? {} : {domid: config.domid}),
-      ...this.forGuests(),
-    })
+    return this.startReserved(await this.reserve(config), config, paused, saved, arriving)
+  }
+
+  /** The same for a record that has been reserved, which is released on failure. */
+  async startReserved(
+    record: DomainRecord,
+    config: DomainConfig,
+    paused: boolean,
+    saved?: SavedDomain,
+    arriving?: Arrival,
+  ): Promise<DomainRecord> {
     try {
       const logName = arriving?.name ?? config.name
       const launched: LaunchRecord = {

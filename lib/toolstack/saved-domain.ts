@@ -1,9 +1,9 @@
 /**
  * A saved domain as xl opens it: the head is read here, the rest belongs to the process of the new domain, which gets the descriptor.
  */
-import {closeSync, openSync, readSync} from 'node:fs'
+import {closeSync, openSync, readSync, statSync} from 'node:fs'
 import {setTimeout as delay} from 'node:timers/promises'
-import {readSaveHead, type SaveHead} from '../control/save-file.js'
+import {readSaveHead, type SaveHead, saveFileMagic} from '../control/save-file.js'
 import {VerbatimError} from './verbatim-error.js'
 
 /** An open save file or stream, behind its head. */
@@ -29,11 +29,34 @@ export async function openSavedDomain(path: string): Promise<SavedDomain> {
   }
 }
 
+/** True for a file that starts as saved domains do, whatever follows. */
+export function isSavedDomain(path: string): boolean {
+  let fd: number
+  try {
+    if (!statSync(path).isFile()) return false
+    fd = openSync(path, 'r')
+  } catch {
+    return false
+  }
+  try {
+    const start = Buffer.alloc(saveFileMagic.length)
+    return readSync(fd, start, 0, start.length, 0) === start.length && start.equals(saveFileMagic)
+  } finally {
+    closeSync(fd)
+  }
+}
+
 function openFile(path: string): number {
   try {
+    if (statSync(path).isDirectory()) throw Object.assign(new Error(), {code: 'EISDIR'})
     return openSync(path, 'r')
   } catch (cause) {
-    const reasons: Record<string, string> = {ENOENT: 'No such file or directory', EACCES: 'Permission denied'}
+    const reasons: Record<string, string> = {
+      ENOENT: 'No such file or directory',
+      EACCES: 'Permission denied',
+      EISDIR: 'Is a directory',
+      ENOTDIR: 'Not a directory',
+    }
     const code = (cause as NodeJS.ErrnoException).code ?? ''
     throw new VerbatimError(`Can't open restore file: ${path}: ${reasons[code] ?? code}`, {cause})
   }

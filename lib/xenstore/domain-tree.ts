@@ -21,6 +21,8 @@ export interface DomainFacts {
   readonly uuid: string
   /** UTC, milliseconds since 1970. */
   readonly startTimeMs: number
+  /** 16 random bytes. */
+  readonly generation: Uint8Array
   /** Memory the guest should aim at, in KiB. */
   readonly targetKib: number
   /** Most memory the guest may ever have, in KiB. */
@@ -70,10 +72,20 @@ export function createDomainTree(store: Domain0, facts: DomainFacts): void {
   for (const [path, value] of Object.entries(homeNodes(facts, vm))) store.write(`${home}/${path}`, value)
   for (const path of guestOwned) store.mkdir(`${home}/${path}`, [`n${domid}`])
   store.mkdir(`${home}/platform`)
+  setGeneration(store, domid, facts.generation)
 
   const backend = consoleBackendPath(domid)
   store.mkdir(backend, readOnly)
   for (const [path, value] of Object.entries(consoleBackendNodes(domid, home))) store.write(`${backend}/${path}`, value)
+}
+
+/**
+ * Gives the domain another generation id: its memory has been that of another domain, or will have been twice, and what must not come twice has to be
+ * made anew. Source: docs/misc/xenstore-paths.pandoc, ~/platform/generation-id.
+ */
+export function setGeneration(store: Domain0, domid: DomId, generation: Uint8Array): void {
+  const halves = new BigUint64Array(generation.slice().buffer)
+  store.write(`${domainPath(domid)}/platform/generation-id`, `${halves[0]}:${halves[1]}`)
 }
 
 /** Removes the tree of a domain and the backend directories made for it. */

@@ -42,6 +42,7 @@ export async function savedStream(
     name: 'saved',
     uuid: savedUuid,
     startTimeMs: 0,
+    generation: new Uint8Array(16),
     targetKib: 1024,
     maximumKib: 1024,
     vcpus: 1,

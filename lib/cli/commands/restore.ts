@@ -22,23 +22,34 @@ export default command({
   ],
   async run({host, report, world, options, arguments: words}) {
     const file = words.at(-1) as string
-    const saved = await openSavedDomain(file)
     try {
-      report.error(`Loading new save file ${file} (new xl fmt info ${saved.head.info})`)
-      report.error(' Savefile contains xl domain config in JSON format')
-      report.error(`Parsing config from ${words.length > 1 ? words[0] : '<saved>'}`)
-      const {config} = words.length > 1 ? await readConfigFile(words[0], []) : saved.head
-      const keep = {onPoweroff: 'preserve', onReboot: 'preserve', onWatchdog: 'preserve', onCrash: 'preserve'} as const
-      await enterDomain(
-        host,
-        options.e ? {...config, ...keep} : config,
-        {paused: options.p === true, console: options.c === true, foreground: options.F === true},
-        world,
-        saved,
-      )
-    } finally {
-      saved.close()
+      const saved = await openSavedDomain(file)
+      try {
+        report.error(`Loading new save file ${file} (new xl fmt info ${saved.head.info})`)
+        report.error(' Savefile contains xl domain config in JSON format')
+        report.error(`Parsing config from ${words.length > 1 ? words[0] : '<saved>'}`)
+        const {config} =
+          words.length > 1 ? await readConfigFile(words[0], [], saved.head.config.uuid) : {config: saved.head.config}
+        const keep = {
+          onPoweroff: 'preserve',
+          onReboot: 'preserve',
+          onWatchdog: 'preserve',
+          onCrash: 'preserve',
+        } as const
+        await enterDomain(
+          host,
+          options.e ? {...config, ...keep} : config,
+          {paused: options.p === true, console: options.c === true, foreground: options.F === true},
+          world,
+          saved,
+        )
+      } finally {
+        saved.close()
+      }
+      return 0
+    } catch (error) {
+      await report.failure('restore', error)
+      return 1
     }
-    return 0
   },
 })

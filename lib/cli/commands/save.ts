@@ -1,9 +1,10 @@
-/** `xl save`: a domain into a file. */
+/** `xl save`: a domain into a file, or into a pipe. */
 import {randomUUID} from 'node:crypto'
-import {rmSync} from 'node:fs'
+import {createWriteStream, realpathSync, rmSync, statSync} from 'node:fs'
 import {resolve} from 'node:path'
 import type {Writable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
+import {OperatorError} from '../../base/errors.js'
 import type {DomainConfig} from '../../control/domain-config.js'
 import type {DomainRecord} from '../../control/host-directory.js'
 import type {AfterSave} from '../../control/protocol.js'
@@ -13,21 +14,72 @@ import {readConfigFile} from '../../toolstack/config-file.js'
 import type {Host} from '../../toolstack/host.js'
 import {command, recordOf} from '../command.js'
 
-/** The same stream into a pipe; what reads it may be on another host. */
-async function saveToPipe(host: Host, record: DomainRecord, config: DomainConfig, after: AfterSave, out: Writable) {
+/** What is to be saved, and what becomes of it. */
+interface Task {
+  readonly record: DomainRecord
+  readonly config: DomainConfig
+  readonly after: AfterSave
+}
+
+/** The stream into a pipe; what reads it may be on another host. `end`: nothing else goes into it. */
+async function saveToPipe(host: Host, {record, config, after}: Task, out: Writable, end: boolean): Promise<void> {
   const id = randomUUID()
   const domain = await host.connect(record)
   const sending = await host.connect(record)
   try {
-    if (after === 'pause') await domain.request('pause', {})
-    await pipeline(await sending.send({live: after === 'run', config, id, isMigration: false}), out, {end: false})
+    const stream = await sending.send({live: after === 'run', config, id, isMigration: false})
+    await pipeline(stream, out, {end}).catch(cause => {
+      throw new OperatorError(`the saved domain cannot be written: ${cause.message}`, {cause})
+    })
     await domain.request('sent', {id})
+    if (after === 'pause') await domain.request('pause', {})
     await domain.request('migrated', {id, outcome: after === 'end' ? 'accepted' : 'refused'})
+    if (after === 'end') await domain.closed
   } finally {
     // Without an outcome the domain goes on.
     sending.close()
     domain.close()
   }
+}
+
+/** Into a file, which appears when it is whole. Resolves when the domain is gone, if it is to end: then its name is free. */
+async function saveToFile(host: Host, {record, config, after}: Task, path: string, compress: boolean): Promise<void> {
+  const domain = await host.connect(record)
+  try {
+    await domain.request('save', {path, after, config, compress, isScratch: false})
+    if (after === 'end') await domain.closed
+  } catch (error) {
+    // A process that was killed has left what it had written.
+    if (error instanceof DomainGoneError) rmSync(draftPath(path, record.owner.pid), {force: true})
+    throw error
+  } finally {
+    domain.close()
+  }
+}
+
+/** What a path leads to: a file of that name, there or not yet, or something that bytes go into. Errors: OperatorError for a folder. */
+function target(path: string): {path: string} | {device: string} {
+  let real: string
+  try {
+    real = realpathSync(path)
+  } catch {
+    return {path: resolve(path)}
+  }
+  const found = statSync(real)
+  if (found.isDirectory()) throw new OperatorError(`cannot write "${path}": it is a folder`)
+  return found.isFile() ? {path: real} : {device: real}
+}
+
+/** The configuration for the head. Errors: OperatorError, also when the domain could not be restored with it. */
+async function configFor(record: DomainRecord, own: DomainConfig, file: string | undefined, keepsDomid: boolean) {
+  const {config} = file === undefined ? {config: own} : await readConfigFile(file, [], own.uuid)
+  if (config.maxMemoryKb !== own.maxMemoryKb) {
+    const mib = (kb: number) => Math.ceil(kb / 1024)
+    throw new OperatorError(`"${file}" is for a domain of ${mib(config.maxMemoryKb)} MiB`, {
+      hint: `domain ${record.domid} was built for ${mib(own.maxMemoryKb)} MiB: "maxmem", or "memory" where there is none`,
+    })
+  }
+  return keepsDomid ? {...config, domid: record.domid} : config
 }
 
 export default command({
@@ -48,26 +100,20 @@ export default command({
     const [identifier, file, configFile] = words
     const record = recordOf(context, identifier, 'libxl_domain_suspend')
     if (record === undefined) return 1
-    const {config} = await host.ask(record, 'status', {})
-    const saved: DomainConfig = {
-      ...config,
-      ...(configFile === undefined ? {} : (await readConfigFile(configFile, [])).config),
-      ...(options.D ? {domid: record.domid} : {}),
-    }
-    const after: AfterSave = options.c ? 'run' : options.p ? 'pause' : 'end'
-    report.error(`Saving to ${file} new xl format (info ${encodeSaveHead(saved).info})`)
     try {
-      if (file === '-') await saveToPipe(host, record, saved, after, context.world.stdout)
-      else {
-        const [path, compress] = [resolve(file), options.zstd === true]
-        await host.ask(record, 'save', {path, after, config: saved, compress, durable: true})
-      }
+      const {config: own} = await host.ask(record, 'status', {})
+      const config = await configFor(record, own, configFile, options.D === true)
+      const task: Task = {record, config, after: options.c ? 'run' : options.p ? 'pause' : 'end'}
+      report.error(`Saving to ${file} new xl format (info ${encodeSaveHead(config).info})`)
+      const place = file === '-' ? undefined : target(file)
+      if (place === undefined) await saveToPipe(host, task, context.world.stdout, false)
+      else if ('device' in place) await saveToPipe(host, task, createWriteStream(place.device), true)
+      else await saveToFile(host, task, place.path, options.zstd === true)
+      return 0
     } catch (error) {
-      if (error instanceof DomainGoneError) rmSync(draftPath(resolve(file), record.owner.pid), {force: true})
       await report.failure('save', error)
-      report.error('Failed to save domain, resuming domain')
+      if (!(error instanceof DomainGoneError)) report.error('Failed to save domain, resuming domain')
       return 1
     }
-    return 0
   },
 })

@@ -37,8 +37,8 @@ export class MigrationLink {
   passed: Record<Part, number> = {stream: 0, permission: 0, back: 0}
   /** True once the point has been reached. */
   fired = false
-  /** Hears what the sender says. */
-  onStream: ((chunk: Buffer) => unknown) | undefined
+  /** Hears what the sender says; what it returns goes on instead. */
+  onStream: ((chunk: Buffer) => Buffer) | undefined
   /** Lets nobody in. */
   refuse = false
   private point: Point | undefined
@@ -113,8 +113,7 @@ export class MigrationLink {
     for (const stream of [socket, receiver.stdin, receiver.stdout]) stream.on('error', () => {})
     const there = async (chunk: Buffer) => {
       const part = connection.said.includes(handshake.received) ? 'permission' : 'stream'
-      this.onStream?.(chunk)
-      await this.pass(part, chunk, receiver.stdin, connection)
+      await this.pass(part, this.onStream?.(chunk) ?? chunk, receiver.stdin, connection)
     }
     const back = async (chunk: Buffer) => {
       connection.said += chunk.toString('latin1')

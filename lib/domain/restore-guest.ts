@@ -34,7 +34,7 @@ export interface ReadGuest {
  */
 export async function readGuest(
   machine: Machine,
-  {uuid}: DomainConfig,
+  {uuid, nics}: DomainConfig,
   identity: GuestIdentity,
   source: StreamSource,
   onStart: (start: StreamStart) => void = () => {},
@@ -50,9 +50,11 @@ export async function readGuest(
   const {state} = contents
   const record = new MachineRecord(memory)
   const store = restoreStore(state, record.uuid, uuid, identity)
+  const dom0 = new Domain0(store.server)
+  const domid = identity.domid as DomId
   // A stream that can be used once makes no second copy of what the guest remembers.
-  if (contents.start.token === undefined)
-    setGeneration(new Domain0(store.server), identity.domid as DomId, randomBytes(16))
+  if (contents.start.token === undefined) setGeneration(dom0, domid, randomBytes(16))
+  setMacs(dom0, domid, nics)
   record.setU32('domid', identity.domid)
   record.uuid = uuid
   const pages = {store: sharedPage(machine, state.storePage), console: sharedPage(machine, state.consolePage)}
@@ -86,6 +88,14 @@ export async function restoreGuest(
     guest,
     enter: () => threads.enter({resumeAtNs: contents.state.timeNs, stepsAtSuspend}),
     ...(typeof token === 'string' ? {token} : {}),
+  }
+}
+
+/** A child of a fork has addresses of its own. */
+function setMacs(dom0: Domain0, domid: DomId, nics: DomainConfig['nics']): void {
+  for (const [index, {mac}] of nics.entries()) {
+    const path = `/local/domain/${domid}/device/vif/${index}/mac`
+    if (mac !== undefined && dom0.read(path) !== undefined) dom0.write(path, mac)
   }
 }
 

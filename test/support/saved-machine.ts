@@ -33,7 +33,7 @@ export function parkedMachine(): {pv: PvMachine; machine: Machine} {
 /** Its stream, without the head of a save file. `live`: these frames come a second time, as after a round of pre-copy. */
 export async function savedStream(
   machine: Machine,
-  options: {compress?: boolean; dirty?: number[]} = {},
+  options: {compress?: boolean; dirty?: number[]; token?: string} = {},
 ): Promise<Buffer> {
   const parts: Buffer[] = []
   const server = new XenstoreServer()
@@ -63,7 +63,10 @@ export async function savedStream(
     release: () => {},
   }
   const writer = new StreamWriter({write}, new Uint8Array(0), options.compress ?? false)
-  await sendGuest(guest, domid, writer, {live: options.dirty !== undefined})
+  await sendGuest(guest, domid, writer, {
+    live: options.dirty !== undefined,
+    ...(options.token === undefined ? {} : {token: options.token}),
+  })
   return Buffer.concat(parts)
 }
 

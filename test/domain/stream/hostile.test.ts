@@ -37,7 +37,7 @@ const memory = linearMemory(
   }),
 )
 const machine: Machine = {layout, memory}
-const config = {uuid: savedUuid} as DomainConfig
+const config = {uuid: savedUuid, nics: [] as unknown} as DomainConfig
 const identity = {domid: 9, name: 'hostile'}
 
 /** The same with packed pages; the packing is a frame of zstd whose blocks are not, which needs no packer. Source: RFC 8878, 3.1.1. */

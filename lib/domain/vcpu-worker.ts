@@ -6,6 +6,7 @@
  */
 import {getRandomValues} from 'node:crypto'
 import {on} from 'node:events'
+import {setFlagsFromString} from 'node:v8'
 import {type MessagePort, parentPort, receiveMessageOnPort} from 'node:worker_threads'
 import {Control, startClocks} from '../hypervisor/create.js'
 import {DirtyFrames} from '../hypervisor/dirty-frames.js'
@@ -161,8 +162,11 @@ const busyNs = () => memory.view.getFloat64(field.busyNs, true)
 /** Gives memory back when the guest has become quiet, and has the others do so: the translator's thread when nothing is asked of it. */
 function tidy(): void {
   if (!quiet.hasCome(now(), busyNs())) return
+  // What is made anew is compiled when it is first used.
+  setFlagsFromString('--wasm-lazy-compilation')
   vcpu.engine.compact()
-  collectGarbage(true)
+  setFlagsFromString('--no-wasm-lazy-compilation')
+  collectGarbage()
   say({kind: 'quiet'})
   translator.postMessage([])
 }

@@ -218,6 +218,10 @@ export class Code extends Bytes {
     this.byte(0x10)
     this.unsigned(index)
   }
+  returnCall(index: number): void {
+    this.byte(0x12)
+    this.unsigned(index)
+  }
   callIndirect(type: number): void {
     this.byte(0x11)
     this.unsigned(type)

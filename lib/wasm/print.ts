@@ -235,6 +235,8 @@ class Body {
     const text = `${target}(${this.operands(type.parameters.length)})`
     if (type.results.length > 0) this.stack.push(text)
     else this.statement(text)
+    // Further results lie above the first.
+    for (let index = 1; index < type.results.length; index++) this.stack.push(`result ${index}`)
   }
 
   private instruction(hint: string): void {
@@ -268,9 +270,11 @@ class Body {
       case 0x0f:
         this.line(`return ${this.pop()}`)
         return this.flush()
-      case 0x10: {
+      case 0x10:
+      case 0x12: {
         const index = reader.unsigned()
-        return this.call(this.parts.functions[index], `call ${this.parts.names.get(index)}`)
+        const how = first === 0x12 ? 'return call' : 'call'
+        return this.call(this.parts.functions[index], `${how} ${this.parts.names.get(index)}`)
       }
       case 0x11:
       case 0x13: {

@@ -7,6 +7,7 @@
 import type {WasmType} from '../wasm/opcodes.js'
 import {helperSignatures} from './helpers/index.js'
 import {callNames, jumpNames} from './links.js'
+import {accessorSignatures} from './mmu/accessors.js'
 
 /** [parameters, results]. */
 export type Signature = [WasmType[], WasmType[]]
@@ -29,8 +30,12 @@ export const callable: Record<string, Signature> = {
   slowRead: [['i64', 'i32'], ['i32']],
   slowModify: [['i64', 'i32'], ['i32']],
   slowWrite: [['i64', 'i32'], ['i32']],
-  ...Object.fromEntries(callNames.map(name => [name, [['i32', 'i64', 'i64', 'i32'], ['i32']]])),
-  ...Object.fromEntries(jumpNames.map(name => [name, [['i32', 'i64'], ['i32']]])),
+  ...Object.fromEntries(callNames.map(name => [name, [['i64', 'i32', 'i64', 'i32'], ['i32']]])),
+  ...Object.fromEntries(jumpNames.map(name => [name, [['i64', 'i32'], ['i32']]])),
+  leave: [['i64'], ['i32']],
+  stop: [['i64'], ['i32']],
+  noteHot: [['i32'], []],
+  ...accessorSignatures,
   statusFlags: [[], ['i32']],
   ...Object.fromEntries(conditionNames.map(name => [name, [[], ['i32']]])),
 }

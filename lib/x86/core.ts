@@ -8,7 +8,8 @@ import {condition, statusFlags} from './conditions.js'
 import {addDispatcher} from './dispatcher.js'
 import {slowPathNumber} from './instruction-set.js'
 import {Status} from './interpret.js'
-import {addLinks} from './links.js'
+import {addHotList, addLinks} from './links.js'
+import {addAccessors} from './mmu/accessors.js'
 import {addRefill} from './mmu/refill.js'
 import {addStringRuns} from './string-runs.js'
 
@@ -31,10 +32,12 @@ export function coreModule(pages: number): Uint8Array<ArrayBuffer> {
   )
   const conditions = conditionNames.map((name, code) => module.function(name, [], ['i32'], condition(code, cpu)))
   module.function('statusFlags', [], ['i32'], statusFlags(cpu, conditions))
-  const refill = addRefill(module, cpu, misses)
+  const {refill, slow: slowAccess} = addRefill(module, cpu, misses)
+  addAccessors(module, cpu, slowAccess)
   const runs = addStringRuns(module, cpu, refill)
   for (const [name, signature, imported] of slow)
     module.function(name, ...signature, name === 'system' ? system(imported, runs) : passOn(signature, imported))
+  addHotList(module, cpu)
   addLinks(module, {cpuGlobal: cpu, ...addDispatcher(module, cpu, refill)})
   return module.bytes()
 }

@@ -17,15 +17,12 @@ import {Code, type Module} from '../wasm/builder.js'
 import {blockHead} from './block-head.js'
 import {record, recordBytes} from './decode/record.js'
 import {Status} from './interpret.js'
-import {linkCell} from './links.js'
+import {linkCell, pushRegionParameters, regionParameters} from './links.js'
 import {AccessKind} from './mmu/refill.js'
 import {ExitReason, jumpCache, state, tlb} from './state.js'
 
 /** No guest address: the outermost dispatcher never comes back by a RET. */
 const nowhere = -(2n ** 63n)
-
-/** Type of handlers and of regions. */
-const regionSignature = [['i32'], ['i32']] as const
 
 /**
  * Adds `run() → void`, which runs until something asks to return to the run loop, and gives the index of
@@ -33,12 +30,13 @@ const regionSignature = [['i32'], ['i32']] as const
  * code has been dropped since the epoch; else what the caller has to return.
  */
 export function addDispatcher(module: Module, cpu: number, refill: number): {dispatch: number; regionType: number} {
-  const regionType = module.type(...regionSignature)
+  const regionType = module.type(regionParameters, ['i32'])
+  const handlerType = module.type(['i32'], ['i32'])
   const dispatch = module.function(
     'dispatch',
     ['i64', 'i32', 'i32', 'i32'],
     ['i32'],
-    dispatcher(cpu, regionType, refill),
+    dispatcher(cpu, regionType, handlerType, refill),
   )
   module.function('run', [], [], outermost(cpu, dispatch))
   return {dispatch, regionType}
@@ -60,7 +58,7 @@ function outermost(cpuGlobal: number, dispatch: number): Code {
   return code
 }
 
-function dispatcher(cpuGlobal: number, regionType: number, refill: number): Code {
+function dispatcher(cpuGlobal: number, regionType: number, handlerType: number, refill: number): Code {
   const code = new Code(['i64', 'i32', 'i32', 'i32'])
   const [returnRip, returnPlace, callerMode, callerEpoch] = [0, 1, 2, 3]
   const cpu = code.local('i32')
@@ -150,9 +148,14 @@ function dispatcher(cpuGlobal: number, regionType: number, refill: number): Code
   }
   /** Runs the translation whose word is in `entry`; pushes its status. */
   const runTranslation = () => {
+    code.localGet(cpu)
+    code.localGet(at)
+    code.memory('i32.load', blockHead.page)
+    code.memory('i32.store', state.currentPage)
     code.localGet(entry)
     code.i32Const(16)
     code.op('i32.shr_u')
+    pushRegionParameters(code, cpu)
     code.localGet(entry)
     code.i32Const(0xffff)
     code.op('i32.and')
@@ -266,6 +269,11 @@ function dispatcher(cpuGlobal: number, regionType: number, refill: number): Code
   code.op('i32.eq')
   code.op('i32.and')
   code.if()
+  code.localGet(cpu)
+  code.localGet(returnPlace)
+  code.i32Const(-4096)
+  code.op('i32.and')
+  code.memory('i32.store', state.currentPage)
   code.i32Const(Status.next)
   comeBack()
   code.end()
@@ -355,7 +363,7 @@ function dispatcher(cpuGlobal: number, regionType: number, refill: number): Code
   code.localTee(at)
   code.localGet(at)
   code.memory('i32.load16_u', record.handler)
-  code.callIndirect(regionType)
+  code.callIndirect(handlerType)
   code.localTee(status)
   code.op('i32.eqz')
   code.brIf(0)

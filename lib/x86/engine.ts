@@ -9,7 +9,7 @@ import {coreModule} from './core.js'
 import type {DecodedInstruction} from './decode/instruction-record.js'
 import {record, recordBytes} from './decode/record.js'
 import {setSigned64, writeRecord} from './decode/write-record.js'
-import {generatedModule, type WriteFunction} from './generated-module.js'
+import {handlerModule, type NamedFunction, type WriteFunction} from './generated-module.js'
 import {helpers} from './helpers/index.js'
 import {decode, slowPathNumber, templateOf} from './instruction-set.js'
 import {Interpreter, Status} from './interpret.js'
@@ -17,7 +17,7 @@ import {Compiler, type CompilerHost, type TranslationService} from './jit/compil
 import {RegionTranslator} from './jit/translator.js'
 import {type Area, splitArea} from './record-area.js'
 import {slowPaths} from './slow/index.js'
-import {ExitReason, Segment, state} from './state.js'
+import {ExitReason, hotList, Segment, state} from './state.js'
 import type {Vcpu} from './vcpu.js'
 
 const maximumInstructions = 40
@@ -54,6 +54,7 @@ export class Engine {
     private readonly vcpu: Vcpu,
     area: Area,
     private readonly translateAfter: number,
+    optimizesAtOnce: boolean,
     service?: TranslationService,
   ) {
     const {memory, base, tlb} = vcpu
@@ -66,12 +67,13 @@ export class Engine {
       dropped: (place, head) => tlb.unlink(place, head),
       cleared: () => {
         tlb.flushJumps()
+        this.newEpoch()
         this.forgetTranslations()
       },
-      changed: () => vcpu.setU32('codeEpoch', vcpu.u32('codeEpoch') + 1),
+      changed: () => this.newEpoch(),
       firstCode: page => tlb.denyStores(page),
     })
-    this.compiler = new Compiler(this.compilerHost(translations), service)
+    this.compiler = new Compiler(this.compilerHost(translations), optimizesAtOnce, service)
     this.imports = {
       memory: memory.wasm,
       cpu: new WebAssembly.Global({value: 'i32', mutable: false}, base),
@@ -92,7 +94,10 @@ export class Engine {
     const core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(this.pages)), {
       env: slow as WebAssembly.ModuleImports,
     })
-    for (const [index, name] of callableNames.entries()) this.callable.set(index, core.exports[name])
+    for (const [index, name] of callableNames.entries()) {
+      this.callable.set(index, core.exports[name])
+      this.imports[name] = core.exports[name]
+    }
     this.runCore = core.exports.run as () => void
     this.table.set(1, this.make([['end', endOfBlock()]]).end)
   }
@@ -262,8 +267,8 @@ export class Engine {
     return instance.exports as Record<string, () => void>
   }
 
-  private make(functions: readonly (readonly [name: string, write: WriteFunction])[]): Record<string, () => void> {
-    return this.instantiate(new WebAssembly.Module(generatedModule(this.pages, functions)))
+  private make(functions: readonly NamedFunction[]): Record<string, () => void> {
+    return this.instantiate(new WebAssembly.Module(handlerModule(this.pages, functions)))
   }
 
   /** Runs the instruction at RIP alone, from a record nobody keeps. False: a fault is in state. */
@@ -314,8 +319,18 @@ export class Engine {
     this.compiler.add(head)
   }
 
+  /** What leads from one translation to another is to be found anew. */
+  private newEpoch(): void {
+    this.vcpu.setU32('codeEpoch', this.vcpu.u32('codeEpoch') + 1)
+  }
+
   /** Has translated what has become hot since, and takes in what is ready. */
   translateWaiting(): void {
+    const {uint32} = this.vcpu.memory
+    const at = (this.vcpu.base + hotList.count) >>> 2
+    const list = (this.vcpu.base + hotList.start) >>> 2
+    for (let index = 0; index < uint32[at]; index++) this.compiler.optimize(uint32[list + index])
+    uint32[at] = 0
     this.compiler.flush()
   }
 
@@ -337,7 +352,8 @@ export class Engine {
         this.table.set(this.nextRegion, code)
         return this.nextRegion++
       },
-      publish: ({head}, offset, word) => {
+      relink: () => this.newEpoch(),
+      publish: ({head}, offset, word, replaces) => {
         const facts = this.code.facts(head)
         const ripLow = ((facts.ripLow & ~0xfff) | offset) >>> 0
         let target = this.code.find(facts.page + offset, ripLow, facts.ripHigh, facts.mode)
@@ -347,7 +363,7 @@ export class Engine {
           if ((word & 0xffff) >= this.nextRegion) return
           this.code.add(target, {...facts, ripLow, secondPage: 0, instructions: 0}, 0)
         }
-        if (this.code.translation(target) === 0) this.code.setTranslation(target, word)
+        if (replaces || this.code.translation(target) === 0) this.code.setTranslation(target, word)
       },
     }
   }

@@ -9,22 +9,37 @@ import type {CallHelper} from './lower.js'
 /** Writes one function's code; `cpu` is the index of the global with the vCPU's address. */
 export type WriteFunction = (callHelper: CallHelper, cpu: number) => Code
 
-/** The module's binary form; `pages` is the size of the domain's memory. */
-export function generatedModule(
-  pages: number,
-  functions: readonly (readonly [name: string, write: WriteFunction])[],
-): Uint8Array<ArrayBuffer> {
+export type NamedFunction = readonly [name: string, write: WriteFunction]
+
+/** `pages` is the size of the domain's memory. Interpreter handlers call by way of the table `callable`: every import would cost their many small modules. */
+export function handlerModule(pages: number, functions: readonly NamedFunction[]): Uint8Array<ArrayBuffer> {
   const module = new Module(pages)
   module.importTable('callable')
-  const cpu = module.importGlobal('cpu', 'i32')
-  const callHelper: CallHelper = (code, name, tail = false) => {
+  return finish(module, functions, (code, name) => {
     const index = callableNames.indexOf(name)
     if (index < 0) throw new Error(`bug: no function ${name} for generated code`)
     code.i32Const(index)
-    const type = module.type(...callable[name])
-    if (tail) code.returnCallIndirect(type)
-    else code.callIndirect(type)
+    code.callIndirect(module.type(...callable[name]))
+  })
+}
+
+/** Regions import what they call: a call by a table is three times as long. */
+export function regionModule(pages: number, functions: readonly NamedFunction[]): Uint8Array<ArrayBuffer> {
+  const module = new Module(pages)
+  const imported = new Map<string, number>()
+  return finish(module, functions, (code, name, tail = false) => {
+    const index = imported.get(name) ?? module.import(name, ...callable[name])
+    imported.set(name, index)
+    if (tail) code.returnCall(index)
+    else code.call(index)
+  })
+}
+
+function finish(module: Module, functions: readonly NamedFunction[], callHelper: CallHelper): Uint8Array<ArrayBuffer> {
+  const cpu = module.importGlobal('cpu', 'i32')
+  for (const [name, write] of functions) {
+    const code = write(callHelper, cpu)
+    module.function(name, code.parameters, ['i32'], code)
   }
-  for (const [name, write] of functions) module.function(name, ['i32'], ['i32'], write(callHelper, cpu))
   return module.bytes()
 }

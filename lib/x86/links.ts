@@ -14,7 +14,7 @@
 import {Code, type Module} from '../wasm/builder.js'
 import {Status} from './interpret.js'
 import {AccessKind} from './mmu/refill.js'
-import {state, tlb} from './state.js'
+import {hotList, state, tlb} from './state.js'
 
 export const linkCell = {bytes: 32, translation: 0, epoch: 4, addend: 8, target: 16} as const
 
@@ -23,6 +23,18 @@ export const neverEpoch = 0xffffffff
 
 /** Calls inside each other: what V8's stack of a thread holds with room to spare. */
 const deepest = 64
+
+/**
+ * Parameters of a region's function: entry number, vCPU area, and three that are of no meaning: the function keeps flags there, and parameters, other
+ * than locals, need not be zeroed.
+ */
+export const regionParameters = ['i32', 'i32', 'i64', 'i64', 'i64'] as const
+
+/** Pushes all of them but the entry number, which is on the stack. */
+export function pushRegionParameters(code: Code, cpu: number): void {
+  code.localGet(cpu)
+  for (let flag = 0; flag < 3; flag++) code.i64Const(0)
+}
 
 /** Names of the functions, by MMU mode. */
 export const callNames = ['callSupervisor', 'callUser'] as const
@@ -38,18 +50,69 @@ export interface LinkContext {
 }
 
 /**
- * Adds `call…(cell, target, returnRip, returnPlace) → status`: Status.next when RIP is `returnRip`, at `returnPlace` in linear memory, and all code
- * is still what it was; else what the caller has to return; and `jump…(cell, target) → status`, which the caller returns.
+ * Adds `call…(target, cell, returnRip, returnPlace) → status`: Status.next when RIP is `returnRip`, at `returnPlace` in linear memory, and all code
+ * is still what it was; else what the caller has to return; and `jump…(target, cell) → status`, which the caller returns;
+ * `leave(rip)` and `stop(rip)`, the same without a link, and for a reason that is in state.
  */
 export function addLinks(module: Module, context: LinkContext): void {
+  module.function('leave', ['i64'], ['i32'], leaveCode(context.cpuGlobal, Status.blockEnd))
+  module.function('stop', ['i64'], ['i32'], leaveCode(context.cpuGlobal, Status.exit))
   for (const mode of [0, 1] as const) {
-    module.function(callNames[mode], ['i32', 'i64', 'i64', 'i32'], ['i32'], callCode(context, mode))
-    module.function(jumpNames[mode], ['i32', 'i64'], ['i32'], jumpCode(context, mode))
+    module.function(callNames[mode], ['i64', 'i32', 'i64', 'i32'], ['i32'], callCode(context, mode))
+    module.function(jumpNames[mode], ['i64', 'i32'], ['i32'], jumpCode(context, mode))
   }
 }
 
-/** Parameters of both. */
-const [cell, target] = [0, 1]
+/**
+ * Adds `noteHot(counter)`: a region's counter has run down. It is noted for the run loop, which looks soon (the budget is used up), and starts again, so that the
+ * region is left now and then.
+ */
+export function addHotList(module: Module, cpuGlobal: number): void {
+  const code = new Code(['i32'])
+  const [counter] = [0]
+  const cpu = code.local('i32')
+  const count = code.local('i32')
+  code.localGet(counter)
+  code.i32Const(hotList.again)
+  code.memory('i32.store')
+  code.globalGet(cpuGlobal)
+  code.localTee(cpu)
+  code.memory('i32.load', hotList.count)
+  code.localTee(count)
+  code.i32Const(hotList.entries)
+  code.op('i32.lt_u')
+  code.if()
+  code.localGet(cpu)
+  code.localGet(count)
+  code.i32Const(2)
+  code.op('i32.shl')
+  code.op('i32.add')
+  code.localGet(counter)
+  code.memory('i32.store', hotList.start)
+  code.localGet(cpu)
+  code.localGet(count)
+  code.i32Const(1)
+  code.op('i32.add')
+  code.memory('i32.store', hotList.count)
+  code.end()
+  code.localGet(cpu)
+  code.i32Const(0)
+  code.memory('i32.store', state.budget)
+  module.function('noteHot', ['i32'], [], code)
+}
+
+/** Sets RIP and gives a status. */
+function leaveCode(cpuGlobal: number, status: number): Code {
+  const code = new Code(['i64'])
+  code.globalGet(cpuGlobal)
+  code.localGet(0)
+  code.memory('i64.store', state.rip)
+  code.i32Const(status)
+  return code
+}
+
+/** First parameters of both. */
+const [target, cell] = [0, 1]
 
 function fetchTable(mode: number): number {
   return tlb.start + (mode * tlb.kinds + AccessKind.fetch) * tlb.tableBytes
@@ -122,13 +185,23 @@ function leaveIfPreempted(code: Code, cpu: number, scratch: number): void {
   code.brIf(0)
 }
 
-/** Pushes entry number and table slot of the cell's translation, as an indirect call takes them. */
-function pushTranslation(code: Code, word: number): void {
+/** Makes the target's page the one whose code runs; pushes what an indirect call of the cell's translation takes. */
+function pushTranslation(code: Code, cpu: number, word: number): void {
+  code.localGet(cpu)
+  code.localGet(cell)
+  code.memory('i32.load', linkCell.addend)
+  code.localGet(target)
+  code.op('i32.wrap_i64')
+  code.op('i32.add')
+  code.i32Const(-4096)
+  code.op('i32.and')
+  code.memory('i32.store', state.currentPage)
   code.localGet(cell)
   code.memory('i32.load', linkCell.translation)
   code.localTee(word)
   code.i32Const(16)
   code.op('i32.shr_u')
+  pushRegionParameters(code, cpu)
   code.localGet(word)
   code.i32Const(0xffff)
   code.op('i32.and')
@@ -145,7 +218,7 @@ function askDispatcher(code: Code, cpu: number): void {
 }
 
 function jumpCode({cpuGlobal, regionType}: LinkContext, mode: number): Code {
-  const code = new Code(['i32', 'i64'])
+  const code = new Code(['i64', 'i32'])
   const cpu = code.local('i32')
   const entry = code.local('i32')
   const epoch = code.local('i32')
@@ -153,7 +226,7 @@ function jumpCode({cpuGlobal, regionType}: LinkContext, mode: number): Code {
   code.localSet(cpu)
   code.block()
   leaveUnlessLinked(code, cpu, entry, epoch, mode)
-  pushTranslation(code, entry)
+  pushTranslation(code, cpu, entry)
   code.returnCallIndirect(regionType)
   code.end()
   askDispatcher(code, cpu)
@@ -162,12 +235,20 @@ function jumpCode({cpuGlobal, regionType}: LinkContext, mode: number): Code {
 }
 
 function callCode({cpuGlobal, regionType, dispatch}: LinkContext, mode: number): Code {
-  const code = new Code(['i32', 'i64', 'i64', 'i32'])
+  const code = new Code(['i64', 'i32', 'i64', 'i32'])
   const [returnRip, returnPlace] = [2, 3]
   const cpu = code.local('i32')
   const entry = code.local('i32')
   const epoch = code.local('i32')
   const depth = code.local('i32')
+  /** The caller's page runs again. */
+  const enterReturnPage = () => {
+    code.localGet(cpu)
+    code.localGet(returnPlace)
+    code.i32Const(-4096)
+    code.op('i32.and')
+    code.memory('i32.store', state.currentPage)
+  }
   const dispatchOn = () => {
     code.localGet(returnRip)
     code.localGet(returnPlace)
@@ -190,7 +271,7 @@ function callCode({cpuGlobal, regionType, dispatch}: LinkContext, mode: number):
   code.i32Const(1)
   code.op('i32.add')
   code.memory('i32.store', state.callDepth)
-  pushTranslation(code, entry)
+  pushTranslation(code, cpu, entry)
   code.callIndirect(regionType)
   code.localSet(entry)
   code.localGet(cpu)
@@ -234,6 +315,7 @@ function callCode({cpuGlobal, regionType, dispatch}: LinkContext, mode: number):
   code.localGet(returnPlace)
   code.op('i32.ne')
   code.brIf(0)
+  enterReturnPage()
   code.i32Const(Status.next)
   code.return()
   code.end()

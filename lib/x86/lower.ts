@@ -16,7 +16,7 @@ export type CallHelper = (code: Code, name: string, tail?: boolean) => void
 
 export abstract class Lowering {
   protected template!: Template
-  private readonly localOf: number[] = []
+  protected readonly localOf: number[] = []
   private readonly variableOf: number[] = []
   private readonly free: Record<WasmType, number[]> = {i32: [], i64: [], f32: [], f64: [], v128: []}
   private readonly taken: [WasmType, number][] = []
@@ -120,7 +120,7 @@ export abstract class Lowering {
     }
   }
 
-  private keep(value: ValueId): void {
+  protected keep(value: ValueId): void {
     const local = this.temporary(this.template.types[value])
     this.localOf[value] = local
     this.code.localSet(local)
@@ -239,7 +239,7 @@ export abstract class Lowering {
     this.code.i32Const(bytes)
   }
 
-  private exitIf(): void {
+  protected exitIf(): void {
     this.code.unlikely()
     this.code.if()
     this.depth++
@@ -248,7 +248,7 @@ export abstract class Lowering {
     this.depth--
   }
 
-  private load(op: Op & {kind: 'load'}): void {
+  protected load(op: Op & {kind: 'load'}): void {
     const {code} = this
     const address = this.addressLocal(op.address)
     const host = this.temporary('i32')
@@ -266,7 +266,7 @@ export abstract class Lowering {
     if (op.host !== undefined) this.localOf[op.host] = host
   }
 
-  private store(op: Op & {kind: 'store'}): void {
+  protected store(op: Op & {kind: 'store'}): void {
     const {code} = this
     const address = this.addressLocal(op.address)
     const host = this.temporary('i32')

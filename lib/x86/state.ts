@@ -5,6 +5,7 @@
  *
  *   0x00000  registers, segment caches, control registers, flags, fault record   (the vCPU's state: saved)
  *   0x00400  scratch: store operands and page-crossing accesses                   (never saved)
+ *   0x00c00  list of hot regions                                             (cache: never saved)
  *   0x02000  log of TLB entries filled since the last flush                      (cache: never saved)
  *   0x04000  constant tables of CRC32 and AES                                    (never saved)
  *   0x08000  TLBs: supervisor read, write, fetch, then the same for user mode    (caches: never saved)
@@ -104,6 +105,9 @@ export const tlb = {
 
 /** The log of filled TLB entries: u32 byte offsets. A full one means that a flush clears whole tables. */
 export const tlbLog = {start: 0x2000, entries: 2048} as const
+
+/** Counters of regions that have become hot: u32 how many, then their byte offsets. `again` is what such a counter counts down from next. */
+export const hotList = {count: 0xc00, start: 0xc04, entries: 64, again: 4096} as const
 
 /** Constant tables, filled by tables.ts: what they hold is said there. */
 export const tables = {

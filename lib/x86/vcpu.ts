@@ -33,6 +33,8 @@ export interface VcpuOptions {
   readonly frames: {readonly base: number; readonly count: number; readonly dirty: number}
   /** Executions of a block before it is translated; Infinity interprets for ever. */
   readonly translateAfter?: number
+  /** Translations are made in their optimized form at once; for tests of it. */
+  readonly optimizesAtOnce?: boolean
   /** A translator on another thread; without one the vCPU's own thread translates. */
   readonly translator?: TranslationService
 }
@@ -60,6 +62,7 @@ export class Vcpu extends Registers {
       this,
       options.recordArea,
       options.translateAfter ?? Number.POSITIVE_INFINITY,
+      options.optimizesAtOnce ?? false,
       options.translator,
     )
   }

@@ -35,7 +35,9 @@ export interface MappedPages {
 }
 
 /** A machine at CPL `cpl` in code of `bits`. `extraPages` maps linear page → frame beyond the identity. */
-export function machine(options: {translateAfter?: number; cpl?: number; map?: readonly MappedPages[]} = {}): Machine {
+export function machine(
+  options: {translateAfter?: number; optimizesAtOnce?: boolean; cpl?: number; map?: readonly MappedPages[]} = {},
+): Machine {
   const wasm = new WebAssembly.Memory({
     initial: (ramStart + ramBytes) / 65536,
     maximum: (ramStart + ramBytes) / 65536,
@@ -90,6 +92,7 @@ export function machine(options: {translateAfter?: number; cpl?: number; map?: r
     frames: {base: at(0), count: ramBytes / 4096, dirty: dirtyFrames},
     random: bytes => bytes.fill(0x5a),
     ...(options.translateAfter === undefined ? {} : {translateAfter: options.translateAfter}),
+    optimizesAtOnce: options.optimizesAtOnce ?? false,
   })
   vcpu.reset()
   vcpu.setRoot(0, rootFrame)

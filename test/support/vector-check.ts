@@ -4,8 +4,12 @@
 import {VectorMachine} from './vector-machine.js'
 import {describeCase, differences, type VectorGroup} from './vectors.js'
 
-/** The two tiers, by the number of executions after which a block is translated. */
-export const tiers = {interpreter: Number.POSITIVE_INFINITY, translator: 1} as const
+/** The two tiers, the translator in both its forms: what makes a machine use it. */
+export const tiers = {
+  interpreter: {translateAfter: Number.POSITIVE_INFINITY},
+  baseline: {translateAfter: 1},
+  optimized: {translateAfter: 1, optimizesAtOnce: true},
+} as const
 export type Tier = keyof typeof tiers
 
 /** What a run over many groups found. */
@@ -44,7 +48,7 @@ export function checkVectors(
     for (const {index, input, output} of group.cases()) {
       cases++
       // The first run of a block is what makes it hot: the translation is there from the second on.
-      if (index === 0 && tier === 'translator') machine.run(group, input)
+      if (index === 0 && tier !== 'interpreter') machine.run(group, input)
       const actual = machine.run(group, input)
       const wrong = differences(group, output, actual)
       if (wrong.length === 0) continue

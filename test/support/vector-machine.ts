@@ -22,8 +22,8 @@ export class VectorMachine {
   private readonly machine
   private readonly actual = new VectorState()
 
-  constructor(translateAfter?: number) {
-    this.machine = machine({map: memoryMap, ...(translateAfter === undefined ? {} : {translateAfter})})
+  constructor(tier: {translateAfter?: number; optimizesAtOnce?: boolean} = {}) {
+    this.machine = machine({map: memoryMap, ...tier})
     const {vcpu} = this.machine
     vcpu.setU64('cr4', 0x406a0n | 0x10000n)
   }

@@ -27,7 +27,7 @@ const {values, positionals} = parseArgs({
 })
 
 const chosen = families.filter(({name}) => positionals.length === 0 || positionals.includes(name))
-const tiers: Tier[] = values.tier === undefined ? ['interpreter', 'translator'] : [values.tier as Tier]
+const tiers: Tier[] = values.tier === undefined ? ['interpreter', 'baseline', 'optimized'] : [values.tier as Tier]
 const pattern = new RegExp(values.form)
 const firstSeed = values.seed === undefined ? Date.now() & 0x7fffffff : Number(values.seed)
 

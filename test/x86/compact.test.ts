@@ -39,7 +39,7 @@ function run({vcpu, ...target}: Machine, address: number): bigint[] {
 }
 
 t.test('handlers become one module', async t => {
-  const target = machine({translateAfter: tiers.interpreter})
+  const target = machine(tiers.interpreter)
   load(target, codeAt, program)
   const before = run(target, codeAt)
   const {table} = target.vcpu.engine
@@ -50,7 +50,7 @@ t.test('handlers become one module', async t => {
 })
 
 t.test('translations of code that is gone are let go, others stay', async t => {
-  const target = machine({translateAfter: tiers.translator})
+  const target = machine(tiers.baseline)
   const {engine} = target.vcpu
   const translations = () =>
     times(engine.table.length, slot => engine.table.get(slot))

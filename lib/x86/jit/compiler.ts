@@ -49,15 +49,24 @@ export interface CompilerHost {
   hasRoom(functions: number): boolean
   /** Puts a function into the table and gives its slot. */
   place(code: () => void): number
-  /** Makes an entry of a region known: code at `offset` in the page of `block` runs translation `word`. */
-  publish(block: KnownBlock, offset: number, word: number): void
+  /** Makes an entry of a region known: code at `offset` in the page of `block` runs translation `word`; `replaces`: though it has one. */
+  publish(block: KnownBlock, offset: number, word: number, replaces: boolean): void
+  /** Better translations have been published: what leads to the former ones is to be found anew. */
+  relink(): void
+}
+
+interface Wanted {
+  readonly block: KnownBlock
+  readonly optimize: boolean
 }
 
 export class Compiler {
   /** By head. */
-  private readonly waiting = new Map<number, KnownBlock>()
+  private readonly waiting = new Map<number, Wanted>()
   /** Blocks that translations are under way for, by ticket. */
   private readonly asked = new Map<number, KnownBlock>()
+  /** Where regions in their first form begin, by the address of their counter. */
+  private readonly counted = new Map<number, KnownBlock>()
   private tickets = 0
   private epoch = 0
   /** Batches taken in. */
@@ -69,12 +78,24 @@ export class Compiler {
 
   constructor(
     private readonly host: CompilerHost,
+    private readonly optimizesAtOnce: boolean,
     private readonly service?: TranslationService,
   ) {}
 
   /** A block wants to be translated. */
   add(head: number): void {
-    this.waiting.set(head, this.host.known(head))
+    this.want({block: this.host.known(head), optimize: this.optimizesAtOnce})
+  }
+
+  /** A region's counter has run down: its optimized form is wanted, the first time it does. */
+  optimize(counter: number): void {
+    const block = this.counted.get(counter)
+    this.counted.delete(counter)
+    if (block !== undefined) this.want({block, optimize: true})
+  }
+
+  private want(wanted: Wanted): void {
+    this.waiting.set(wanted.block.head, wanted)
     if (this.waiting.size >= batchSize) this.flush()
   }
 
@@ -84,13 +105,13 @@ export class Compiler {
     if (this.service !== undefined && this.waiting.size < batchSize && ++this.turns < patience) return
     this.turns = 0
     const jobs: TranslationJob[] = []
-    for (const block of this.waiting.values()) {
-      if (!this.host.isCurrent(block) || !this.host.wanted(block)) continue
+    for (const {block, optimize} of this.waiting.values()) {
+      if (!this.host.isCurrent(block) || (!optimize && !this.host.wanted(block))) continue
       const {page, mode, ripLow, ripHigh} = this.host.facts(block)
       const ticket = this.tickets++
       this.asked.set(ticket, block)
       const met = this.host.met(block)
-      jobs.push({epoch: this.epoch, ticket, page, mode, ripLow, ripHigh, met, taken: this.taken})
+      jobs.push({epoch: this.epoch, ticket, page, mode, ripLow, ripHigh, met, optimize, taken: this.taken})
     }
     this.waiting.clear()
     if (jobs.length === 0) return
@@ -111,6 +132,7 @@ export class Compiler {
     this.size = 0
     this.waiting.clear()
     this.asked.clear()
+    this.counted.clear()
   }
 
   private install({batch: {epoch, full, size, regions, inside, answered}, module}: Translated): void {
@@ -128,11 +150,14 @@ export class Compiler {
     for (const block of again) if (block !== undefined) this.host.cool(block)
     if (alive.every(block => block === undefined)) return
     const functions = this.host.instantiate(module)
-    for (const [index, {entries}] of regions.entries()) {
+    for (const [index, {entries, counter}] of regions.entries()) {
       const block = alive[index]
       if (block === undefined) continue
       const slot = this.host.place(functions[`r${index}`])
-      for (const [offset, entry] of entries) this.host.publish(block, offset, slot | (entry << 16))
+      const optimized = counter === undefined
+      for (const [offset, entry] of entries) this.host.publish(block, offset, slot | (entry << 16), optimized)
+      if (!optimized) this.counted.set(counter, block)
     }
+    if (regions.some(({counter}) => counter === undefined)) this.host.relink()
   }
 }

@@ -36,12 +36,12 @@ export interface Exits {
   leave(linked: boolean, flags: FlagKindName | undefined, depth: number): void
   /** Leaves at the current instruction, which has changed nothing. */
   fault(flags: FlagKindName | undefined, depth: number): void
+  /** The same when the value on the stack is not 0; RIP is in state. */
+  faultedIf(flags: FlagKindName | undefined, depth: number): void
   /** A call can come back to this RIP without leaving the region. */
   returnsTo(rip: number): boolean
   /** Pushes the byte offset in linear memory of code at a RIP of the region's page. */
   pushPlace(rip: number): void
-  /** A call has come back. */
-  resume(): void
   /** Address of a new cell of a link. */
   linkCell(): number
   /** Address of a permanent record of the current instruction, for slow paths. */
@@ -52,24 +52,27 @@ export interface Exits {
 export class Translator extends Lowering {
   /** FlagKind name of the flags in locals, or undefined when they are in vCPU state. */
   flags: FlagKindName | undefined
-  readonly gprs: number[] = []
+  private readonly gprLocals: number[] = []
   private place!: Place
-  private readonly flagA: number
-  private readonly flagB: number
-  private readonly flagR: number
+  /** Parameters of the region's function that serve as locals. */
+  private readonly flagA = 2
+  private readonly flagB = 3
+  private readonly flagR = 4
 
   constructor(
     code: Code,
     cpu: number,
     callHelper: CallHelper,
-    private readonly mmuMode: 0 | 1,
-    private readonly exits: Exits,
+    protected readonly mmuMode: 0 | 1,
+    protected readonly exits: Exits,
   ) {
     super(code, cpu, callHelper)
-    for (let register = 0; register < 16; register++) this.gprs.push(code.local('i64'))
-    this.flagA = code.local('i64')
-    this.flagB = code.local('i64')
-    this.flagR = code.local('i64')
+  }
+
+  /** The local that holds a general register. */
+  private gpr(register: number): number {
+    this.gprLocals[register] ??= this.code.local('i64')
+    return this.gprLocals[register]
   }
 
   /** Reads general registers. */
@@ -78,7 +81,7 @@ export class Translator extends Lowering {
       if (((mask >> register) & 1) === 0) continue
       this.code.localGet(this.cpu)
       this.code.memory('i64.load', state.gpr + register * 8)
-      this.code.localSet(this.gprs[register])
+      this.code.localSet(this.gpr(register))
     }
   }
 
@@ -87,7 +90,7 @@ export class Translator extends Lowering {
     for (let register = 0; register < 16; register++) {
       if (((mask >> register) & 1) === 0) continue
       this.code.localGet(this.cpu)
-      this.code.localGet(this.gprs[register])
+      this.code.localGet(this.gpr(register))
       this.code.memory('i64.store', state.gpr + register * 8)
     }
   }
@@ -135,7 +138,12 @@ export class Translator extends Lowering {
     return op.kind === 'const' || op.kind === 'immediate' || op.kind === 'rip'
   }
 
-  private offsetOf(ref: RegisterRef): number {
+  /** Pushes a whole general register. */
+  protected pushGpr(register: number): void {
+    this.code.localGet(this.gpr(register))
+  }
+
+  protected offsetOf(ref: RegisterRef): number {
     return 'fixed' in ref ? ref.fixed : this.place.decoded.slots[ref.slot]
   }
 
@@ -149,7 +157,7 @@ export class Translator extends Lowering {
       )[op.bits]
       return code.memory(access!, offset)
     }
-    code.localGet(this.gprs[offset >> 3])
+    code.localGet(this.gpr(offset >> 3))
     if (op.bits === 64) return
     if (offset & 1) {
       code.i64Const(8)
@@ -172,7 +180,7 @@ export class Translator extends Lowering {
       )[op.bits]
       return code.memory(access!, offset)
     }
-    const local = this.gprs[offset >> 3]
+    const local = this.gpr(offset >> 3)
     this.push(op.value)
     if (op.bits < 64) code.op('i64.extend_i32_u')
     if (op.bits < 32) {
@@ -213,11 +221,11 @@ export class Translator extends Lowering {
       if (terms++ > 0) code.op('i64.add')
     }
     if (memory.base !== state.zero) {
-      code.localGet(this.gprs[memory.base >> 3])
+      this.pushGpr(memory.base >> 3)
       plus()
     }
     if (memory.index !== state.zero) {
-      code.localGet(this.gprs[memory.index >> 3])
+      this.pushGpr(memory.index >> 3)
       if (memory.scale > 0) {
         code.i64Const(memory.scale)
         code.op('i64.shl')
@@ -309,14 +317,13 @@ export class Translator extends Lowering {
     const {next, writtenBack, neededAfter} = this.place
     this.flushFlags()
     this.storeRegisters(writtenBack)
-    code.i32Const(this.exits.linkCell())
     this.push(op.target)
+    code.i32Const(this.exits.linkCell())
     code.i64Const(next)
     this.exits.pushPlace(next)
     this.callHelper(code, callNames[this.mmuMode])
     this.returnUnlessNext()
     this.loadRegisters(neededAfter)
-    this.exits.resume()
     this.exits.goTo(next, this.depth)
   }
 
@@ -367,7 +374,12 @@ export class Translator extends Lowering {
   }
 
   protected exit(): void {
-    this.exits.fault(this.place.flagsLive ? this.flags : undefined, this.depth)
+    this.exits.fault(this.flagsAtFault, this.depth)
+  }
+
+  /** Flags in locals that a fault at this instruction has to write back. */
+  protected get flagsAtFault(): FlagKindName | undefined {
+    return this.place.flagsLive ? this.flags : undefined
   }
 }
 

@@ -14,23 +14,24 @@
 import {Code} from '../../wasm/builder.js'
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import type {FlagKindName} from '../flags.js'
-import {jumpNames} from '../links.js'
+import {jumpNames, regionParameters} from '../links.js'
 import type {CallHelper} from '../lower.js'
-import {state} from '../state.js'
+import {Baseline} from './baseline.js'
 import {arrangeLoops, type Item} from './loops.js'
 import {type Exits, Translator} from './lower.js'
 import {loweredTemplate, type Region, type RegionBlock, type RegionInstruction} from './region.js'
-import {WaysOut} from './ways-out.js'
+import {DirectWays, SharedWays, type WaysOut} from './ways-out.js'
 
 /** Backward jumps before a region returns to the dispatcher. */
 const loopBudget = 10_000
 
 export interface TranslationContext {
   readonly callHelper: CallHelper
-  readonly cpuGlobal: number
   readonly mmuMode: 0 | 1
   /** Byte offset of the page the region lies in. */
   readonly page: number
+  /** Address of the region's counter, when it is its first form; else this is the optimized one. */
+  readonly counter: number | undefined
   /** Address of a new cell of a link. */
   linkCell(): number
   /** Address of a permanent record of the instruction. */
@@ -41,12 +42,12 @@ export interface TranslationContext {
 /** The function's code. `entries` are the indices of blocks that can be entered, by their number in the region. */
 export function translate(region: Region, context: TranslationContext): Code {
   const {blocks, index} = region
-  const code = new Code(['i32'])
-  const cpu = code.local('i32')
+  const code = new Code(regionParameters)
+  const [next, cpu] = [0, 1]
   const budget = code.local('i32')
+  const optimized = context.counter === undefined
   const count = blocks.length
   const isLong = blocks[0].instructions[0].decoded.variant.codeBits === 64
-  const next = 0
   let current = 0
 
   /** Open labels, outermost first: an item's first block (a label in front of it), or -1 - header of a loop. */
@@ -57,11 +58,26 @@ export function translate(region: Region, context: TranslationContext): Code {
     code.localSet(next)
   }
 
-  /** Code of this page runs. */
-  const enterPage = () => {
-    code.localGet(cpu)
-    code.i32Const(context.page)
-    code.memory('i32.store', state.currentPage)
+  /** Counts the budget or the region's counter down; opens an `if` for when it is used up. */
+  const countDown = () => {
+    if (!optimized) {
+      code.i32Const(context.counter!)
+      code.i32Const(context.counter!)
+      code.memory('i32.load')
+    } else code.localGet(budget)
+    code.i32Const(1)
+    code.op('i32.sub')
+    code.localTee(budget)
+    if (!optimized) {
+      code.memory('i32.store')
+      code.localGet(budget)
+    }
+    code.op('i32.eqz')
+    code.unlikely()
+    code.if()
+    if (optimized) return
+    code.i32Const(context.counter!)
+    context.callHelper(code, 'noteHot')
   }
 
   /** The flags that the only jump to a block leaves in locals. */
@@ -86,13 +102,7 @@ export function translate(region: Region, context: TranslationContext): Code {
         return code.br(depthOf(item) + depth)
       }
       // Backward: count down, leave when used up.
-      code.localGet(budget)
-      code.i32Const(1)
-      code.op('i32.sub')
-      code.localTee(budget)
-      code.op('i32.eqz')
-      code.unlikely()
-      code.if()
+      countDown()
       code.i64Const(rip)
       exits.leave(false, translator.flags, depth + 1)
       code.end()
@@ -101,20 +111,22 @@ export function translate(region: Region, context: TranslationContext): Code {
     leave: (linked, flags, depth) =>
       ways.leave(linked ? context.linkCell() : undefined, instruction.changedAfter, flags, labels.length + depth),
     fault: (flags, depth) => ways.fault(instruction.rip, instruction.changedBefore, flags, labels.length + depth),
+    faultedIf: (flags, depth) => ways.faultedIf(flags, labels.length + depth),
     returnsTo: rip => index.has(rip),
     pushPlace: rip => code.i32Const(context.page + (rip & 0xfff)),
-    resume: enterPage,
     linkCell: () => context.linkCell(),
     recordAddress: () => context.recordAddress(instruction.decoded, instruction.rip),
     systemNumber: name => context.systemNumber(name),
   }
-  const translator = new Translator(code, cpu, context.callHelper, context.mmuMode, exits)
+  const translator = new (optimized ? Translator : Baseline)(code, cpu, context.callHelper, context.mmuMode, exits)
 
-  code.globalGet(context.cpuGlobal)
-  code.localSet(cpu)
-  code.i32Const(loopBudget)
-  code.localSet(budget)
-  enterPage()
+  if (optimized) {
+    code.i32Const(loopBudget)
+    code.localSet(budget)
+  } else {
+    countDown()
+    code.end()
+  }
   /** Each entry reads what it needs. */
   const loadForEntry = () => {
     const entries = blocks.flatMap(({entry}, at) => (entry ? [at] : []))
@@ -186,16 +198,19 @@ export function translate(region: Region, context: TranslationContext): Code {
   )
   const items = arrangeLoops(count, jumps)
   const dispatched = dispatchedBlocks(blocks, items, jumps)
-  loadForEntry()
+  if (optimized) loadForEntry()
   code.localGet(next)
   code.i32Const(1)
   code.op('i32.add')
   code.localSet(next)
-  const ways = new WaysOut(code, cpu, blocks[0].rip - (blocks[0].rip & 0xfff), () =>
-    context.callHelper(code, jumpNames[context.mmuMode], true),
-  )
+  const call = (name: string) => context.callHelper(code, name, true)
+  const ways: WaysOut = optimized
+    ? new SharedWays(code, cpu, blocks[0].rip - (blocks[0].rip & 0xfff), translator, () =>
+        call(jumpNames[context.mmuMode]),
+      )
+    : new DirectWays(code, translator, call, jumpNames[context.mmuMode])
   writeRow(items, false)
-  ways.finish(translator)
+  ways.finish()
   return code
 }
 

@@ -8,12 +8,18 @@
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import {recordBytes} from '../decode/record.js'
 import {writeRecord} from '../decode/write-record.js'
-import {generatedModule} from '../generated-module.js'
+import {regionModule} from '../generated-module.js'
 import {decode, slowPathNumber, templateOf} from '../instruction-set.js'
 import {linkCell, neverEpoch} from '../links.js'
 import type {LinearMemory} from '../memory.js'
 import {type DecodeAt, findRegion, type Region} from './region.js'
 import {translate} from './translate.js'
+
+/** Records are aligned to 16 bytes. */
+const counterBytes = 16
+
+/** Entries and turns of loops of a region's first form before the optimized one is wanted. */
+const runsBeforeOptimized = 3000
 
 /** A block that wants to be translated. */
 export interface TranslationJob {
@@ -27,6 +33,8 @@ export interface TranslationJob {
   readonly ripHigh: number
   /** Offsets in the page of blocks that have run: only these are worth translating. */
   readonly met: readonly number[]
+  /** The optimized form is wanted, not the first one. */
+  readonly optimize: boolean
   /** Batches of this epoch that the engine had taken in when it asked. */
   readonly taken: number
 }
@@ -40,6 +48,8 @@ export interface TranslationBatch {
   readonly bytes: Uint8Array<ArrayBuffer>
   readonly regions: readonly {
     readonly ticket: number
+    /** Address of its counter, which notes when it has become hot; undefined for the optimized form. */
+    readonly counter: number | undefined
     /** Where the region can be entered: offset in the page, entry number. */
     readonly entries: readonly (readonly [offset: number, entry: number])[]
   }[]
@@ -82,13 +92,13 @@ export class RegionTranslator {
       this.underWay = []
     }
     this.batch++
-    const found: {job: TranslationJob; region: Region}[] = []
+    const found: {job: TranslationJob; region: Region; counter: number | undefined}[] = []
     const inside: number[] = []
     const covered = new Map<string, 'entry' | 'inside'>()
     this.underWay = this.underWay.filter(({batch}) => batch > jobs[0].taken)
     this.underWay.push({batch: this.batch, covered})
     for (const job of jobs) {
-      const where = (rip: number) => `${rip}/${job.page}/${job.mode}`
+      const where = (rip: number) => `${rip}/${job.page}/${job.mode}/${job.optimize}`
       const start = (job.ripHigh | 0) * 2 ** 32 + job.ripLow
       const known = this.underWay.map(({covered}) => covered.get(where(start)))
       if (known.includes('entry')) continue
@@ -100,18 +110,18 @@ export class RegionTranslator {
       const region = findRegion(start, this.decoder(job), rip => met.has(pageOffset(rip)))
       if (region === undefined) continue
       for (const {rip, entry} of region.blocks) covered.set(where(rip), entry ? 'entry' : 'inside')
-      found.push({job, region})
+      found.push({job, region, counter: job.optimize ? undefined : this.counter()})
     }
-    const bytes = generatedModule(
+    const bytes = regionModule(
       this.memory.bytes.length / 65536,
-      found.map(({job, region}, index) => [
+      found.map(({job, region, counter}, index) => [
         `r${index}`,
-        (callHelper, cpuGlobal) =>
+        callHelper =>
           translate(region, {
             callHelper,
-            cpuGlobal,
             mmuMode: (job.mode & 1) as 0 | 1,
             page: job.page,
+            counter,
             linkCell: () => this.cell(),
             recordAddress: (decoded, rip) => this.record(decoded, rip),
             systemNumber: slowPathNumber,
@@ -123,8 +133,9 @@ export class RegionTranslator {
       epoch,
       full,
       bytes,
-      regions: found.map(({job, region}) => ({
+      regions: found.map(({job, region, counter}) => ({
         ticket: job.ticket,
+        counter,
         entries: region.blocks.flatMap((block, entry) =>
           block.entry ? [[pageOffset(block.rip), entry] as const] : [],
         ),
@@ -140,6 +151,14 @@ export class RegionTranslator {
     this.nextRecord += recordBytes
     // Without room the batch will be thrown away.
     if (this.nextRecord <= this.records.end) writeRecord(this.memory.view, at, decoded, rip, 0)
+    return at
+  }
+
+  /** Address of a new counter, which stands among the records. */
+  private counter(): number {
+    const at = this.nextRecord
+    this.nextRecord += counterBytes
+    if (this.nextRecord <= this.records.end) this.memory.view.setInt32(at, runsBeforeOptimized, true)
     return at
   }
 

@@ -24,14 +24,30 @@ export interface MissImports {
   readonly faultWrite: number
 }
 
-/** Adds the functions to the core module and gives the index of `refill`. */
-export function addRefill(module: Module, cpu: number, imports: MissImports): number {
+/** What finds an operand that the TLB does not know: (address, bytes) → byte offset, 0 after a fault; for stores, 1 after a fault. */
+export interface SlowAccess {
+  readonly read: number
+  readonly modify: number
+  readonly write: number
+}
+
+/** Indices of the functions in the core module. */
+export interface Refill {
+  readonly refill: number
+  readonly slow: SlowAccess
+}
+
+/** Adds the functions to the core module. */
+export function addRefill(module: Module, cpu: number, imports: MissImports): Refill {
   const translate = module.function('translate', ['i64', 'i32'], ['i32'], translateCode(cpu))
   const refill = module.function('refill', ['i64', 'i32'], ['i32'], refillCode(cpu, translate))
-  module.function('slowRead', ['i64', 'i32'], ['i32'], missCode(refill, AccessKind.read, imports.faultRead))
-  module.function('slowModify', ['i64', 'i32'], ['i32'], missCode(refill, AccessKind.write, imports.faultModify))
-  module.function('slowWrite', ['i64', 'i32'], ['i32'], writeCode(cpu, refill, imports.faultWrite))
-  return refill
+  const add = (name: string, code: Code) => module.function(name, ['i64', 'i32'], ['i32'], code)
+  const slow = {
+    read: add('slowRead', missCode(refill, AccessKind.read, imports.faultRead)),
+    modify: add('slowModify', missCode(refill, AccessKind.write, imports.faultModify)),
+    write: add('slowWrite', writeCode(cpu, refill, imports.faultWrite)),
+  }
+  return {refill, slow}
 }
 
 /** Bits of the page offset: the shift of level 1. */

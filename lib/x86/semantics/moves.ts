@@ -112,7 +112,8 @@ const xchg = instruction('XCHG', {
 /** The stack pointer's linear address for an access at RSP + offset. */
 export function stackAddress(s: Builder, offset: number): Value {
   const {stackBits} = s
-  const pointer = s.add(s.gpr('rsp', stackBits), s.constant(stackBits, offset))
+  const top = s.gpr('rsp', stackBits)
+  const pointer = offset === 0 ? top : s.add(top, s.constant(stackBits, offset))
   const linear = s.zeroExtend(pointer, 64)
   if (s.long) return linear
   return s.and(s.add(linear, s.state('i64.load', state.segmentBase + 2 * 8)), s.constant(64, 0xffffffffn))

@@ -41,7 +41,7 @@ function translation(t: Test, text: string, hex: string): string {
   const memory = linearMemory(new WebAssembly.Memory({initial: 1, maximum: 1, shared: true}))
   memory.bytes.set(Buffer.from(hex.replaceAll(' ', '') + away, 'hex'), page)
   const translator = new RegionTranslator(memory, {start: 0x9000, end: 0xa000})
-  const job = {epoch: 0, ticket: 0, page, mode: 64 | 1, ripLow: 0x401000, ripHigh: 0, met, taken: 0}
+  const job = {epoch: 0, ticket: 0, page, mode: 64 | 1, ripLow: 0x401000, ripHigh: 0, met, optimize: true, taken: 0}
   const {bytes} = translator.translate([job])
   t.ok(WebAssembly.validate(bytes), `${text} is a valid module`)
   const [, body] = printModule(bytes, callableNames).split('\n\n')

@@ -181,8 +181,8 @@ export interface DomainService {
   giveAway(id: string, command: string): Promise<void>
   /** Ends a migration: by the outcome, or `unknown`, when this domain is to find it out. Resolves to what became of it. */
   migrated(id: string, outcome: Outcome | 'unknown'): Promise<Outcome>
-  /** A copy that has arrived: takes its token and, unless it is to stay paused, runs. Errors: OperatorError when it may not. */
-  accept(paused: boolean): void | Promise<void>
+  /** A copy that has arrived: takes its name, its token and, unless it is to stay paused, runs. Errors: OperatorError when it may not. */
+  accept(name: string, paused: boolean): void | Promise<void>
   /** Connects one more console; the other end closes it, or the service does when the domain ends. */
   attachConsole(stream: Duplex): void
 }
@@ -208,7 +208,7 @@ export interface Operations {
   sent: {arguments: {id: string}; result: SendReport}
   giveAway: {arguments: {id: string; command: string}; result: null}
   migrated: {arguments: {id: string; outcome: Outcome | 'unknown'}; result: Outcome}
-  accept: {arguments: {paused: boolean}; result: null}
+  accept: {arguments: {name: string; paused: boolean}; result: null}
   console: {arguments: Record<string, never>; result: null}
 }
 /** The name of an operation. */

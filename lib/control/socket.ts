@@ -225,7 +225,7 @@ async function perform(service: DomainService, request: Request, socket: Socket)
     case 'migrated':
       return service.migrated(String(given.id), given.outcome as Operations['migrated']['arguments']['outcome'])
     case 'accept':
-      return service.accept(given.paused === true)
+      return service.accept(String(given.name), given.paused === true)
     case 'wait':
       return service.wait(given.until === 'death' ? 'death' : 'shutdown')
     default:

@@ -417,8 +417,9 @@ export class DomainProcess implements DomainService {
     return this.departure.migrated(id, outcome)
   }
 
-  accept(paused: boolean): void {
+  async accept(name: string, paused: boolean): Promise<void> {
     const {token} = this
+    await this.rename(name)
     this.isAccepted = token === undefined || this.tokens.accept(token)
     if (!this.isAccepted) {
       throw new OperatorError('the sender has taken the domain back', {exitCode: 3})

@@ -13,7 +13,7 @@ export interface SavedDomain {
   close(): void
 }
 
-const waitMs = 5
+const waitMs = 1
 
 /** Opens a save file; "-" is standard input. Errors: VerbatimError when it cannot be opened; OperatorError for what is wrong with its head. */
 export async function openSavedDomain(path: string): Promise<SavedDomain> {

@@ -6,6 +6,7 @@ import {type ChildProcess, spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {createServer, type Server, type Socket} from 'node:net'
 import {join} from 'node:path'
+import {setTimeout as delay} from 'node:timers/promises'
 import {fileURLToPath} from 'node:url'
 import * as handshake from '../../lib/control/handshake.js'
 import {realXl, type TestHost} from './xl.js'
@@ -39,6 +40,8 @@ export class MigrationLink {
   fired = false
   /** Hears what the sender says; what it returns goes on instead. */
   onStream: ((chunk: Buffer) => Buffer) | undefined
+  /** How fast the stream passes, in bytes per millisecond. */
+  rate = Number.POSITIVE_INFINITY
   /** Lets nobody in. */
   refuse = false
   private point: Point | undefined
@@ -127,6 +130,7 @@ export class MigrationLink {
   /** Lets bytes through, up to the point; the rest follows when what is done there is done. */
   private async pass(part: Part, chunk: Buffer, to: NodeJS.WritableStream, connection: Connection): Promise<void> {
     const {point} = this
+    if (this.rate < Number.POSITIVE_INFINITY) await delay(chunk.length / this.rate)
     const before = this.passed[part]
     this.passed[part] += chunk.length
     if (point === undefined || this.fired || point.part !== part || this.passed[part] <= point.at) {

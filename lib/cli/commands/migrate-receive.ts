@@ -5,6 +5,7 @@ import * as handshake from '../../control/handshake.js'
 import type {DomainRecord} from '../../control/host-directory.js'
 import {MigrationTokens} from '../../control/migration-tokens.js'
 import {readSaveHead} from '../../control/save-file.js'
+import type {ControlClient} from '../../control/socket.js'
 import type {Host} from '../../toolstack/host.js'
 import {readBytes} from '../../toolstack/saved-domain.js'
 import {command} from '../command.js'
@@ -34,20 +35,24 @@ export default command({
       say(`${new MigrationTokens(host.directory.path).outcome(token)}\0`)
       return 0
     }
-    const arrived = await arrive(host, first, options.e === true, report)
+    const {record, name} = await arrive(host, first, options.e === true, report)
+    let copy: ControlClient | undefined
     try {
       report.error('migration target: Transfer complete, requesting permission to start domain.')
       say(handshake.received)
+      // While the sender answers.
+      copy = await host.connect(record)
       const heard = (await readBytes(input, handshake.permission.length)).toString('latin1')
       if (heard !== handshake.permission) {
         throw new OperatorError('the sender has not given permission; its domain was not started here')
       }
       report.error('migration target: Got permission, starting domain.')
-      await host.ask(arrived.record, 'rename', {name: arrived.name})
-      await host.ask(arrived.record, 'accept', {paused: options.p === true})
+      await copy.request('accept', {name, paused: options.p === true})
     } catch (error) {
-      await giveBack(host, arrived.record, report)
+      await giveBack(host, record, report)
       throw error
+    } finally {
+      copy?.close()
     }
     report.error('migration target: Domain started successfully.')
     say(`${handshake.report}\0`)

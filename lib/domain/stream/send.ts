@@ -4,7 +4,8 @@
  *   live    all pages that are not zero ─► again those written to meanwhile ─► … ─► few are left, or it does not get better
  *   stop    the vCPU is parked ─► the rest ─► blocks, values, end; the guest stays parked for the caller to decide
  *
- * A guest that writes faster than the stream moves is slowed down: it sleeps a growing part of each slice of time, until the rounds get shorter.
+ * A guest that writes faster than the stream moves is slowed down: it runs in slices of time with growing sleeps between them, until the rounds get
+ * shorter. One that does not get there with the least of time is stopped at once: more rounds would only keep it slow.
  */
 import type {SendReport, SendRound} from '../../control/protocol.js'
 import type {Guest, Machine} from '../guest.js'
@@ -20,8 +21,14 @@ const mostRounds = 30
 /** A round that leaves more than this part of what the one before left does not converge. */
 const converging = 0.7
 const chunkFrames = 4096
-const slowestSleep = 0.95
-const sliceMs = 20
+/** The part of the time in which a guest that is slowed down runs: at least so much, and for how long at once. */
+const leastDuty = 0.01
+const longestRunMs = 20
+const roundsWithLeast = 3
+/** What a round that is to be followed by a shorter one may leave of what it sends. */
+const wantedPart = 0.5
+/** A round of fewer pages says nothing of the stream's rate: they are on their way, not there. */
+const fewestMeasured = 256
 
 /** What sending needs of a guest. */
 export type LeavingGuest = Pick<
@@ -68,9 +75,9 @@ export async function sendGuest(
   const sinceMs = performance.now()
   let parkedAtMs: number
   if (options.live) {
-    const dirty = await preCopy(guest, writer, round, onPages, options.mayStop)
-    parkedAtMs = performance.now()
-    await guest.park()
+    const stopped = await preCopy(guest, writer, round, onPages, options.mayStop)
+    const {dirty} = stopped
+    parkedAtMs = stopped.atMs
     await round(() => sendRest(guest, writer, dirty, onPages))
   } else {
     parkedAtMs = performance.now()
@@ -83,30 +90,37 @@ export async function sendGuest(
   return {rounds, bytes: writer.offset, totalMs: nowMs - sinceMs, parkedMs: nowMs - parkedAtMs}
 }
 
-/** The live rounds; resolves to the frames that are left. */
+/** The live rounds; resolves to the frames that are left, and since when the guest is parked. */
 async function preCopy(
   guest: LeavingGuest,
   writer: StreamWriter,
   round: (work: () => Promise<void>) => Promise<SendRound>,
   onPages: (pages: number) => void,
   mayStop: SendOptions['mayStop'],
-): Promise<number[]> {
+): Promise<{dirty: number[]; atMs: number}> {
   const throttle = new Throttle(guest)
   try {
     // What was marked so far does not matter: everything is sent.
     await guest.harvest()
     let last = await round(() => sendAll(guest, writer, onPages))
+    let pagesPerMs = last.pages / Math.max(last.ms, 1)
     await mayStop?.()
     let dirty = await guest.harvest()
     for (let rounds = 1; rounds < mostRounds; rounds++) {
-      const pagesPerMs = last.pages / Math.max(last.ms, 1)
+      if (last.pages >= fewestMeasured) pagesPerMs = last.pages / Math.max(last.ms, 1)
       if (dirty.length <= Math.max(fewPages, pagesPerMs * stopMs)) break
       const sending = dirty
       last = await round(() => sendDirty(guest, writer, sending, onPages))
       dirty = await guest.harvest()
-      if (dirty.length > sending.length * converging) throttle.slower()
+      if (dirty.length > sending.length * converging) {
+        const dirtyPerMs = dirty.length / Math.max(last.ms, 1)
+        if (!throttle.slower((wantedPart * pagesPerMs) / dirtyPerMs)) break
+      }
     }
-    return dirty
+    const atMs = performance.now()
+    // Before it has all the time again.
+    await guest.park()
+    return {dirty, atMs}
   } finally {
     throttle.end()
   }
@@ -192,34 +206,44 @@ function isFilled({memory, layout}: Machine): (frame: number) => boolean {
   }
 }
 
-/** Lets a guest sleep a part of each slice of time. */
+/** Lets a guest run for a part of the time only. */
 class Throttle {
-  private part = 0
+  private duty = 1
+  private roundsLeft = roundsWithLeast
   private timer: NodeJS.Timeout | undefined
+  /** Since when it runs after a sleep. */
+  private runsSinceMs: number | undefined
+  private ranMs = longestRunMs
 
   constructor(private readonly guest: LeavingGuest) {}
 
-  /** Takes half of the time that is left to the guest. */
-  slower(): void {
-    this.part = Math.min(slowestSleep, this.part + (1 - this.part) / 2)
-    if (this.timer === undefined) this.sleep()
+  /** Leaves the guest this part of the time it has now, or a quarter of it if that is less. False: it had the least for long enough. */
+  slower(part: number): boolean {
+    if (this.duty === leastDuty && --this.roundsLeft === 0) return false
+    this.duty = Math.max(leastDuty, this.duty * Math.min(part, 0.25))
+    this.sleep()
+    return true
   }
 
   /** The guest has all the time again. */
   end(): void {
-    if (this.timer === undefined) return
     clearTimeout(this.timer)
-    this.timer = undefined
     this.guest.release('throttle')
   }
 
+  /** For as long as it takes after what it has run, which may be more than it was to. */
   private sleep(): void {
+    clearTimeout(this.timer)
     this.guest.hold('throttle')
-    this.timer = setTimeout(() => this.wake(), sliceMs * this.part)
+    const nowMs = performance.now()
+    this.ranMs = this.runsSinceMs === undefined ? this.ranMs : nowMs - this.runsSinceMs
+    this.runsSinceMs = undefined
+    this.timer = setTimeout(() => this.wake(), (this.ranMs * (1 - this.duty)) / this.duty)
   }
 
   private wake(): void {
     this.guest.release('throttle')
-    this.timer = setTimeout(() => this.sleep(), sliceMs * (1 - this.part))
+    this.runsSinceMs = performance.now()
+    this.timer = setTimeout(() => this.sleep(), Math.max(1, longestRunMs * this.duty))
   }
 }

@@ -16,7 +16,6 @@ import type {DomainAction, DomainConfig} from '../control/domain-config.js'
 import type {Outcome} from '../control/handshake.js'
 import {HostDirectory} from '../control/host-directory.js'
 import {domainTitle, type Launch, type StreamToRestore} from '../control/launch.js'
-import {MigrationTokens} from '../control/migration-tokens.js'
 import {
   type DomainEnd,
   type DomainService,
@@ -34,6 +33,7 @@ import {
 import {serveControl} from '../control/socket.js'
 import {requestShutdown, sendSysrq} from '../xenstore/control.js'
 import {renameInTree} from '../xenstore/domain-tree.js'
+import {Arrival} from './arrival.js'
 import {bootGuest, type GuestIdentity} from './boot-guest.js'
 import {Departure} from './departure.js'
 import {DomainConsole} from './domain-console.js'
@@ -68,10 +68,7 @@ export class DomainProcess implements DomainService {
   private paused: boolean
   private reason: ShutdownReason | undefined
   private dying = false
-  /** Of the migration that brought the domain here. */
-  private token: string | undefined
-  private isAccepted = false
-  private readonly tokens: MigrationTokens
+  private readonly arrival: Arrival
   private messages = ''
   private control: {close: () => Promise<void>} | undefined
 
@@ -92,7 +89,7 @@ export class DomainProcess implements DomainService {
   ) {
     const {record} = launch
     this.host = new HostDirectory(record.hostDirectory)
-    this.tokens = new MigrationTokens(record.hostDirectory)
+    this.arrival = new Arrival(record.hostDirectory)
     this.key = record.key
     this.domid = record.domid
     this.name = record.config.name
@@ -175,7 +172,7 @@ export class DomainProcess implements DomainService {
     const source = openSource(fd, head)
     try {
       const restored = await restoreGuest(this.config, identity, threads, source, () => this.launch.fits())
-      this.token = restored.token
+      this.arrival.token = restored.token
       return {...restored, origin: 'restored'}
     } finally {
       source.close()
@@ -207,7 +204,7 @@ export class DomainProcess implements DomainService {
       this.log(`registers of the guest:\n${registers}\nend of its console:\n${this.console.tail(crashTailBytes)}`)
     }
     this.settle('shutdown')
-    this.noteEnd()
+    this.arrival.noteEnd()
     const action = this.actionFor(reason)
     this.log(`Action for shutdown reason code ${code} is ${action}`)
     if (action === 'preserve') return
@@ -270,7 +267,7 @@ export class DomainProcess implements DomainService {
   private async end(): Promise<void> {
     if (this.dying) return
     this.dying = true
-    this.noteEnd()
+    this.arrival.noteEnd()
     this.log(`Domain ${this.domid} needs to be cleaned up: destroying the domain`)
     await this.stopGuest()
     this.host.release(this.key)
@@ -281,11 +278,6 @@ export class DomainProcess implements DomainService {
     await this.control?.close()
     this.processLog.close()
     process.exit(0)
-  }
-
-  /** For a sender that has not heard yet: the domain was here. */
-  private noteEnd(): void {
-    if (this.token !== undefined && this.isAccepted) this.tokens.noteEnd(this.token)
   }
 
   private settle(until: 'shutdown' | 'death'): void {
@@ -418,12 +410,8 @@ export class DomainProcess implements DomainService {
   }
 
   async accept(name: string, paused: boolean): Promise<void> {
-    const {token} = this
     await this.rename(name)
-    this.isAccepted = token === undefined || this.tokens.accept(token)
-    if (!this.isAccepted) {
-      throw new OperatorError('the sender has taken the domain back', {exitCode: 3})
-    }
+    this.arrival.accept()
     this.launch.accepted()
     if (!paused) this.unpause()
   }

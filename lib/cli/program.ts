@@ -8,7 +8,7 @@
 import {fileURLToPath} from 'node:url'
 import {Host, hostDirectoryPath} from '../toolstack/host.js'
 import type {Command} from './command.js'
-import {commandNames, loadCommand} from './commands/index.js'
+import {loadCommand, lookUp} from './commands/index.js'
 import {commandHelp, fullHelp} from './help.js'
 import {Misuse, type Parsed, sortWords} from './options.js'
 import {Report, type World} from './report.js'
@@ -25,9 +25,10 @@ export async function main(words: readonly string[], world: World): Promise<numb
     }
     for (const letter of words[at].slice(1)) {
       if (letter === 'N') dryRun = true
-      else if (!'vftT'.includes(letter)) {
-        report.error('unknown global option')
-        return 2
+      else if (letter === 'v') report.verbose = true
+      else if (!'ftT'.includes(letter)) {
+        report.error(`xl: invalid option -- '${letter}'\nunknown global option`)
+        return 1
       }
     }
   }
@@ -40,26 +41,19 @@ export async function main(words: readonly string[], world: World): Promise<numb
     report.error('command not implemented')
     return 1
   }
-  const command = await loadCommand(name)
-  if (dryRun && !command.dryRun) {
-    report.error('command does not implement -N (dryrun) option')
-    return 1
-  }
-  const parsed = await parseOptions(command, words.slice(at + 1), report)
-  if (typeof parsed === 'number') return parsed
   try {
+    const command = await loadCommand(name)
+    if (dryRun && !command.dryRun) {
+      report.error('command does not implement -N (dryrun) option')
+      return 1
+    }
+    const parsed = await parseOptions(command, words.slice(at + 1), report)
+    if (typeof parsed === 'number') return parsed
     const host = new Host(hostDirectoryPath(world.environment), world.domainProgram)
     return (await command.run({host, report, world, dryRun, ...parsed})) ?? 0
   } catch (error) {
-    return await report.failure(command.name, error)
+    return await report.failure(name, error)
   }
-}
-
-/** Exact name first, else a prefix that fits one name only. */
-function lookUp(word: string): string | undefined {
-  if (commandNames.includes(word)) return word
-  const fitting = commandNames.filter(name => name.startsWith(word))
-  return fitting.length === 1 ? fitting[0] : undefined
 }
 
 /** Options and arguments of a command, or the exit status when help was asked for or something does not fit. */
@@ -109,7 +103,7 @@ export function realWorld(): World {
   }
 }
 
-/** The whole process: arguments in, exit status out. A reader that has gone away ends it quietly. */
+/** The whole process: arguments in, exit status out. A reader that has gone away ends it quietly; output that cannot be written is a failure. */
 export async function runProgram(
   world: World = realWorld(),
   words: readonly string[] = process.argv.slice(2),
@@ -118,8 +112,10 @@ export async function runProgram(
     stream.on('error', (error: NodeJS.ErrnoException) => {
       // What goes through a pipeline is the pipeline's.
       if (stream.listenerCount('error') > 1) return
-      if (error.code !== 'EPIPE') throw error
-      process.exit(0)
+      if (error.code === 'EPIPE') process.exit(0)
+      if (stream === process.stdout)
+        process.stderr.write(`xl: cannot write the output: ${error.message.replace(/^\w+: |, write$/g, '')}\n`)
+      process.exit(1)
     })
   }
   process.exitCode = await main(words, world)

@@ -32,6 +32,9 @@ export interface Progress {
 
 /** Writes to the streams of a world. */
 export class Report {
+  /** -v was given: failures are told with what caused them. */
+  verbose = false
+
   constructor(private readonly world: World) {}
 
   /** A line of the command's result. */
@@ -53,14 +56,15 @@ export class Report {
   async failure(asked: string, error: unknown): Promise<number> {
     const paint = await this.paint()
     if (!(error instanceof OperatorError)) {
-      const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-      this.error(`${paint.red(`xl: ${asked}: internal error:`)} ${text}`)
+      this.error(`${paint.red(`xl: ${asked}: internal error:`)} ${error instanceof Error ? error.message : error}`)
+      this.error(this.verbose ? stackOf(error) : `${paint.dim('hint:')} "xl -v ${asked} ..." shows where`)
       return 3
     }
     const [first, ...rest] = error.message.split('\n')
     this.error(error instanceof VerbatimError ? paint.bold(first) : `${paint.red(`xl: ${asked}:`)} ${first}`)
     for (const line of rest) this.error(line)
     if (error.hint !== undefined) this.error(`${paint.dim('hint:')} ${error.hint}`)
+    if (this.verbose && error.cause !== undefined) this.error(`cause: ${stackOf(error.cause)}`)
     return error.exitCode
   }
 
@@ -93,4 +97,8 @@ export class Report {
     const {Chalk} = await import('chalk')
     return new Chalk({level: 1})
   }
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }

@@ -6,7 +6,7 @@ import {join} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import t from 'tap'
 import {isAlive, signalProcess} from '../../lib/control/process-identity.js'
-import {TestHost, until} from '../support/xl.js'
+import {realXl, TestHost, until} from '../support/xl.js'
 
 t.test('kill -9 of a domain process', async t => {
   const host = new TestHost()
@@ -75,6 +75,18 @@ t.test('a domain process that does not obey destroy is killed', async t => {
   const outcomes = await Promise.all([host.xl(['destroy', 'web1']), host.xl(['destroy', 'web2'])])
   for (const outcome of outcomes) t.match(outcome, {status: 0, stderr: ''})
   t.strictSame(host.directory.list(), [])
+})
+
+t.test('output that cannot be written', {skip: !existsSync('/dev/full') && 'needs /dev/full'}, async t => {
+  const host = new TestHost()
+  t.teardown(() => host.close())
+  const child = spawn('bash', ['-c', 'exec "$0" "$@" > /dev/full', realXl, 'list'], {env: host.environment})
+  let stderr = ''
+  child.stderr.on('data', text => {
+    stderr += text
+  })
+  t.strictSame(await once(child, 'close'), [1, null])
+  t.equal(stderr, 'xl: cannot write the output: no space left on device\n')
 })
 
 t.test('a disk without room', {skip: process.platform !== 'linux' && 'needs ulimit -f'}, async t => {

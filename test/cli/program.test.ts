@@ -34,6 +34,8 @@ t.test('help', async t => {
   })
   t.match(await xlInside(['shutdown', '--help']), {status: 0, stdout: /^Usage: xl \[-vtTf\] shutdown/})
   t.match(await xlInside(['help', 'create']), {stdout: /^Usage: xl \[-vtTfN\] create/})
+  t.match(await xlInside(['help', 'unp']), {status: 0, stdout: /^Usage: xl \[-vtTf\] unpause/})
+  t.match(await xlInside(['help', 'help']), {status: 0, stdout: all.stdout})
   t.strictSame(await xlInside(['help', 'fly']), {status: 0, stdout: 'command "fly" not implemented\n', stderr: ''})
 })
 
@@ -46,7 +48,11 @@ t.test('choice of a command', async t => {
   )
   t.match(await xlInside(['li'], host), {status: 0, stdout: /^Name /})
   t.match(await xlInside(['-vv', '-t', 'list'], host), {status: 0})
-  t.match(await xlInside(['-z', 'list'], host), {status: 2})
+  t.strictSame(await xlInside(['-z', 'list'], host), {
+    status: 1,
+    stdout: '',
+    stderr: "xl: invalid option -- 'z'\nunknown global option\n",
+  })
   t.strictSame(await xlInside(['-N', 'list'], host), {
     status: 1,
     stdout: '',
@@ -64,6 +70,16 @@ t.test('misuse', async t => {
   })
   t.match(await xlInside(['rename', 'a'], host), {status: 2, stderr: /^'xl rename' requires at least 2 arguments\./})
   t.match(await xlInside(['domid', 'a', 'b'], host), {status: 2})
+  t.match(await xlInside(['list', 'a', 'b'], host), {status: 1, stdout: /^Usage: xl \[-vtT\] list/})
+  t.match(await xlInside(['create', 'a.cfg', 'b.cfg'], host), {
+    status: 2,
+    stdout: /^Usage: .* create/,
+    stderr: /"b.cfg"/,
+  })
+  t.match(await xlInside(['console', '-t', 'vga', 'a'], host), {
+    status: 1,
+    stderr: 'console type supported are: pv, serial, vuart\n',
+  })
   t.match(await xlInside(['create', '-f'], host), {status: 2, stderr: /requires an argument/})
 })
 
@@ -95,6 +111,21 @@ t.test('a domain that is not there', async t => {
     stderr: /Domain 99:Non-existant domain\n(.*\n)*destroy failed \(rc=-21\)\n$/,
   })
   t.match(await xlInside(['destroy', '0'], host), {status: 1, stderr: /^Not destroying domain 0; use -f to force\.\n/})
+  t.match(await xlInside(['destroy', '-f', '0'], host), {status: 1, stderr: /^xl: destroy: Domain-0 is this machine/})
   t.match(await xlInside(['rename', '99', 'x'], host), {status: 1, stderr: /Can't rename domain '99'\.\n$/})
   t.match(await xlInside(['vcpu-list', '99'], host), {status: 1, stderr: "Error: Domain '99' does not exist.\n"})
+})
+
+t.test('an error of ours is one line and a hint; -v shows where it happened', async t => {
+  const broken = {
+    get GASTWIRT_HOST(): string {
+      throw new TypeError('it broke')
+    },
+  }
+  t.strictSame(await xlInside(['list'], broken), {
+    status: 3,
+    stdout: '',
+    stderr: 'xl: list: internal error: it broke\nhint: "xl -v list ..." shows where\n',
+  })
+  t.match(await xlInside(['-v', 'list'], broken), {status: 3, stderr: /^xl: list: .*\nTypeError: it broke\n +at /})
 })

@@ -9,12 +9,11 @@ export default command({
   minimumArguments: 1,
   maximumArguments: 1,
   options: [
-    ['-t <type>', 'Console type, pv or serial; PV guests have pv only'],
+    ['-t <type>', 'Console type, pv, serial or vuart; PV guests have pv only'],
     ['-n <number>', 'Console number; guests have number 0 only'],
     ['-e <escape>', 'Escape character that leaves the console, ^] by default'],
   ],
   async run({host, report, world, options, arguments: [identifier]}) {
-    const {record} = host.find(identifier)
     const escapeCode = typeof options.e === 'string' ? parseEscape(options.e) : standardEscape
     const unable = (why: string): number => {
       report.error(`xl: console: ${why}`)
@@ -22,9 +21,14 @@ export default command({
       return 1
     }
     if (escapeCode === undefined) return unable(`"${options.e}" is no escape character`)
+    if (options.t !== undefined && !['pv', 'serial', 'vuart'].includes(String(options.t))) {
+      report.error('console type supported are: pv, serial, vuart')
+      return 1
+    }
     if (options.t !== undefined && options.t !== 'pv') return unable(`the guest has no console of type "${options.t}"`)
     if (options.n !== undefined && Number(options.n) !== 0)
       return unable(`the guest has no console number ${options.n}`)
+    const {record} = host.find(identifier)
     if (record === undefined) return unable(`domain "${identifier}" does not exist`)
     let stream: Awaited<ReturnType<Awaited<ReturnType<typeof host.connect>>['console']>>
     try {

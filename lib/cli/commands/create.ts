@@ -4,6 +4,7 @@ import {readConfigFile} from '../../toolstack/config-file.js'
 import {configToJson, printJson} from '../../toolstack/config-json.js'
 import {VerbatimError} from '../../toolstack/verbatim-error.js'
 import {command} from '../command.js'
+import {commandHelp} from '../help.js'
 import {startDomain} from '../start-domain.js'
 
 /** Splits the words after the options into the file, if there is one, and the key=value settings. */
@@ -14,7 +15,7 @@ function splitWords(words: string[], defconfig: string | undefined): {file: stri
   return {file: defconfig, overrides: [...overrides, ...files]}
 }
 
-export default command({
+const create = command({
   name: 'create',
   summary: 'Create a domain from config file <filename>',
   usage: '<ConfigFile> [options] [vars]',
@@ -23,7 +24,7 @@ export default command({
   modifies: true,
   options: [
     ['-c', 'Connect to the console after the domain is created'],
-    ['-d', 'Accepted for compatibility: more detail is in the log'],
+    ['-d', 'Print the resulting configuration to standard error'],
     ['-e', 'Do not wait in the background for the death of the domain: what its on_... keys say is not done'],
     ['-F', 'Run in foreground until death of the domain'],
     ['-f, --defconfig <file>', 'Use the given configuration file'],
@@ -38,7 +39,9 @@ export default command({
     const {file, overrides} = splitWords(words, options.defconfig as string | undefined)
     const surplus = overrides.find(word => !word.includes('='))
     if (surplus !== undefined) {
-      throw new VerbatimError(`xl: create: "${surplus}" is neither a configuration file nor key=value`, {exitCode: 2})
+      report.error(`xl: create: "${surplus}" is neither a configuration file nor key=value\n`)
+      report.write(commandHelp(create))
+      return 2
     }
     if (file === undefined && overrides.length === 0) {
       throw new VerbatimError('Config file not specified', {
@@ -52,11 +55,13 @@ export default command({
     if (file !== undefined) tell(`Parsing config from ${file}`)
     const {config, notices, refusals} = await readConfigFile(file, overrides)
     for (const notice of notices) tell(`notice: ${notice}`)
+    const json = printJson(configToJson(config))
     if (options.dryrun || dryRun) {
       for (const refusal of refusals) tell(`notice: ${refusal.message.split('\n')[0]}`)
-      report.write(printJson(configToJson(config)))
+      report.write(json)
       return
     }
+    if (options.d) report.error(json.trimEnd())
     if (refusals.length > 0) throw refusals[0]
     const keep = {onPoweroff: 'preserve', onReboot: 'preserve', onWatchdog: 'preserve', onCrash: 'preserve'} as const
     await startDomain(
@@ -68,3 +73,4 @@ export default command({
     )
   },
 })
+export default create

@@ -1,4 +1,5 @@
 /** `xl destroy`: the domain ends at once, as if its power was cut. */
+import {OperatorError} from '../../base/errors.js'
 import {command} from '../command.js'
 
 export default command({
@@ -9,11 +10,12 @@ export default command({
   maximumArguments: 1,
   modifies: true,
   options: [['-f', 'Permit destroying domain 0, which is refused here all the same']],
-  async run({host, report, arguments: [identifier]}) {
+  async run({host, report, options, arguments: [identifier]}) {
     const {domid, record} = host.find(identifier)
+    if (domid === 0 && options.f) throw new OperatorError('Domain-0 is this machine; turn it off with its own commands')
     if (domid === 0) {
       report.error('Not destroying domain 0; use -f to force.')
-      report.error('This can only be done when using a disaggregated hypervisor and toolstack.')
+      report.error('This can only be done when using a disaggregated hardware domain and toolstack.\n')
       return 1
     }
     if (record === undefined) {

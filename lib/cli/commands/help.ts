@@ -1,7 +1,7 @@
 /** `xl help`: the list of commands, or one of them in full. */
 import {command} from '../command.js'
 import {commandHelp, fullHelp} from '../help.js'
-import {commandNames, loadCommand} from './index.js'
+import {loadCommand, lookUp} from './index.js'
 
 export default command({
   name: 'help',
@@ -9,9 +9,9 @@ export default command({
   usage: '[command]',
   minimumArguments: 0,
   options: [],
-  async run({report, arguments: [name]}) {
-    if (name === undefined) report.write(await fullHelp())
-    else if (commandNames.includes(name)) report.write(commandHelp(await loadCommand(name)))
-    else report.print(`command "${name}" not implemented`)
+  async run({report, arguments: [word = 'help']}) {
+    const name = lookUp(word)
+    if (name === undefined) report.print(`command "${word}" not implemented`)
+    else report.write(name === 'help' ? await fullHelp() : commandHelp(await loadCommand(name)))
   },
 })

@@ -38,6 +38,13 @@ const modules: Record<string, () => Promise<{default: Command}>> = {
 /** All names, sorted. */
 export const commandNames: readonly string[] = Object.keys(modules)
 
+/** The name that a word means: itself, else the one name it is the beginning of. */
+export function lookUp(word: string): string | undefined {
+  if (commandNames.includes(word)) return word
+  const fitting = commandNames.filter(name => name.startsWith(word))
+  return fitting.length === 1 ? fitting[0] : undefined
+}
+
 /** The command of that name. */
 export async function loadCommand(name: string): Promise<Command> {
   return (await modules[name]()).default

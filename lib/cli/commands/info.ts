@@ -1,11 +1,11 @@
 /** `xl info`: the host, as keys and values. */
+import {readFileSync} from 'node:fs'
 import {cpus, hostname, machine, release, version} from 'node:os'
 import {type CommandContext, command} from '../command.js'
 
 function pairs({host}: CommandContext, sharing: SharingTotals): [key: string, value: string | number][] {
   const memory = host.memory()
   const count = host.cpuCount()
-  const mhz = cpus()[0]?.speed ?? 0
   return [
     ['host', hostname()],
     ['release', release()],
@@ -16,7 +16,7 @@ function pairs({host}: CommandContext, sharing: SharingTotals): [key: string, va
     ['nr_nodes', 1],
     ['cores_per_socket', count],
     ['threads_per_core', 1],
-    ['cpu_mhz', `${mhz}.000`],
+    ['cpu_mhz', clockMhz()],
     // Guests never see the processor of the host, so none of its capability words apply to them.
     ['hw_caps', Array(8).fill('00000000').join(':')],
     ['virt_caps', ' pv gnttab-v1'],
@@ -27,6 +27,20 @@ function pairs({host}: CommandContext, sharing: SharingTotals): [key: string, va
     ['outstanding_claims', 0],
     ['free_cpus', 0],
   ]
+}
+
+/** The clock of the first processor, as Linux has it if it tells. */
+function clockMhz(): string {
+  const measured = /^cpu MHz\s*: ([0-9]+\.[0-9]{3})$/m.exec(readIfThere('/proc/cpuinfo'))
+  return measured?.[1] ?? `${cpus()[0]?.speed ?? 0}.000`
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
 }
 
 const sharingKeys = ['sharing_freed_memory', 'sharing_used_memory']
@@ -74,19 +88,19 @@ function numaTables(context: CommandContext): string[] {
   const memory = context.host.memory()
   const topology = Array.from(
     {length: count},
-    (_, cpu) => `${String(cpu).padStart(3)}:${String(cpu).padStart(8)}       0        0`,
+    (_, cpu) => `${String(cpu).padStart(3)}:${String(cpu).padStart(8)}        0        0`,
   )
   const mib = (kb: number): string => String(Math.floor(kb / 1024)).padStart(9)
   return [
     'cpu_topology           :',
-    'cpu:    core   socket     node',
+    'cpu:    core    socket     node',
     ...topology,
     'device topology        :',
     'device           node',
     'No device topology data available',
     'numa_info              :',
     'node:    memsize    memfree    distances',
-    `   0: ${mib(memory.totalKb)} ${mib(memory.freeKb)}      10`,
+    `   0: ${mib(memory.totalKb)}  ${mib(memory.freeKb)}      10`,
   ]
 }
 
@@ -106,10 +120,10 @@ export default command({
     // Domains are asked only for what they alone know.
     const asks = wanted === undefined || sharingKeys.some(key => key.startsWith(wanted))
     const hostPairs = pairs(context, asks ? await sharingOf(context) : noSharing)
-    if (wanted !== undefined) {
+    if (wanted !== undefined && !options.numa) {
       const found = [...hostPairs, ...hypervisorPairs()].filter(([key]) => key.startsWith(wanted))
       for (const [, value] of found) report.print(String(value).trim())
-      return found.length === 0 ? 1 : 0
+      return 0
     }
     const print = ([key, value]: [string, string | number]): void =>
       report.print(`${key.padEnd(23)}: ${String(value).trim()}`)

@@ -6,6 +6,7 @@ import {formatCpuList} from '../../toolstack/cpu-list.js'
 import {type CommandContext, command} from '../command.js'
 import {domain0Row, domain0Uuid} from '../domain0.js'
 import {type ListRow, listHeader, listLine, rowOf} from '../format.js'
+import {commandHelp} from '../help.js'
 
 interface Entry {
   row: ListRow
@@ -33,12 +34,11 @@ function json({row, uuid, status}: Entry): Parameters<typeof printJson>[0] {
   }
 }
 
-export default command({
+const list = command({
   name: 'list',
   summary: 'List information about all/some domains',
   usage: '[options] [Domain]',
   minimumArguments: 0,
-  maximumArguments: 1,
   options: [
     ['-l, --long', 'Output all VM details'],
     ['-v, --verbose', 'Print out UUID, shutdown reason and security label'],
@@ -48,6 +48,10 @@ export default command({
   ],
   async run(context) {
     const {report, options, host} = context
+    if (context.arguments.length > 1) {
+      report.write(commandHelp(list))
+      return 1
+    }
     const entries = await entriesOf(context)
     if (entries === undefined) {
       report.error(`Error: Domain '${context.arguments[0]}' does not exist.`)
@@ -76,3 +80,4 @@ export default command({
     return 0
   },
 })
+export default list

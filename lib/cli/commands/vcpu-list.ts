@@ -3,24 +3,10 @@ import {formatCpuList} from '../../toolstack/cpu-list.js'
 import {command} from '../command.js'
 import {seconds, vcpuFlags} from '../format.js'
 
-function line(
-  name: string,
-  domid: string,
-  vcpu: string,
-  cpu: string,
-  state: string,
-  time: string,
-  affinity: string,
-): string {
-  const columns = [
-    name.padEnd(32),
-    domid.padStart(5),
-    vcpu.padStart(5),
-    cpu.padStart(5),
-    state.padStart(5),
-    time.padStart(9),
-  ]
-  return `${columns.join(' ')} ${affinity}`
+/** A vCPU's line. The columns are not quite those of the header; so they are in xl. */
+function line(name: string, domid: number, vcpu: number, cpu: string, state: string, timeNs: number, hard: string) {
+  const ids = `${name.padEnd(32)} ${String(domid).padStart(5)} ${String(vcpu).padStart(5)}`
+  return `${ids}${cpu.padStart(5)}   ${state} ${seconds(timeNs).padStart(9)}  ${hard} / all`
 }
 
 export default command({
@@ -33,21 +19,19 @@ export default command({
     const wanted = names.map(name => host.find(name))
     const missing = wanted.find(({domid, record}) => record === undefined && domid !== 0)
     const cpus = host.cpuCount()
-    report.print(line('Name', 'ID', 'VCPU', 'CPU', 'State', 'Time(s)', 'Affinity (Hard / Soft)'))
+    report.print('Name                                ID  VCPU   CPU State   Time(s) Affinity (Hard / Soft)')
     const isWanted = (domid: number): boolean => wanted.length === 0 || wanted.some(other => other.domid === domid)
     if (isWanted(0)) {
-      const time = seconds(host.domain0().cpuTimeNs / cpus)
+      const timeNs = host.domain0().cpuTimeNs / cpus
       for (let cpu = 0; cpu < cpus; cpu++)
-        report.print(line('Domain-0', '0', `${cpu}`, `${cpu}`, cpu === 0 ? 'r--' : '-b-', time, 'all / all'))
+        report.print(line('Domain-0', 0, cpu, `${cpu}`, cpu === 0 ? 'r--' : '-b-', timeNs, 'all'))
     }
     for (const {name, domid, vcpus, config} of await host.statuses()) {
       if (!isWanted(domid)) continue
       for (const vcpu of vcpus) {
         const hard = formatCpuList(config.cpus?.[Math.min(vcpu.id, config.cpus.length - 1)], cpus)
         const cpu = vcpu.cpu === undefined ? '-' : String(vcpu.cpu)
-        report.print(
-          line(name, `${domid}`, `${vcpu.id}`, cpu, vcpuFlags(vcpu), seconds(vcpu.cpuTimeNs), `${hard} / all`),
-        )
+        report.print(line(name, domid, vcpu.id, cpu, vcpuFlags(vcpu), vcpu.cpuTimeNs, hard))
       }
     }
     if (missing !== undefined) {

@@ -15,7 +15,7 @@ const tailBytes = 150_000
 const saidBytes =
   handshake.banner.length + handshake.fits.length + handshake.received.length + handshake.report.length + 1
 
-t.setTimeout(Math.max(280_000, points * 2000))
+t.setTimeout(Math.max(280_000, points * 3000))
 
 /** A point of a stream of about so many bytes: early, anywhere or late in it, or in the words around it. */
 function randomDeath(streamBytes: number): Death {

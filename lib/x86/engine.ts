@@ -142,6 +142,9 @@ export class Engine {
     return this.vcpu.access.fetchPage(nextLow, nextLow === 0 ? (high + 1) | 0 : high)
   }
 
+  /** The page that the instruction decoded last reaches into, or 0. */
+  private decodedSecondPage = 0
+
   /** Decodes the instruction at an address whose page is known. Leaves a fault and gives undefined when there is none. */
   private decodeAt(
     low: number,
@@ -149,7 +152,7 @@ export class Engine {
     page: number,
     first: boolean,
     codeBits = this.vcpu.u32('codeBits'),
-  ): (DecodedInstruction & {secondPage: number}) | undefined {
+  ): DecodedInstruction | undefined {
     const {vcpu} = this
     const {bytes} = vcpu.memory
     const bits = codeBits as 64 | 32 | 16
@@ -157,11 +160,12 @@ export class Engine {
     const available = 4096 - (low & 0xfff)
     const start = page + (low & 0xfff)
     let decoded = decode(available >= 15 ? bytes : bytes.subarray(0, page + 4096), start, rip, bits)
-    let secondPage = 0
+    this.decodedSecondPage = 0
     if (decoded === 'more-bytes') {
       if (!first) return undefined
-      secondPage = this.secondPage(low, high)
+      const secondPage = this.secondPage(low, high)
       if (secondPage < 0) return undefined
+      this.decodedSecondPage = secondPage
       this.ripBytes.set(bytes.subarray(start, start + available))
       this.ripBytes.set(bytes.subarray(secondPage, secondPage + 15 - available), available)
       decoded = decode(this.ripBytes, 0, rip, bits)
@@ -170,12 +174,13 @@ export class Engine {
       if (first) vcpu.raise(decoded === 'too-long' ? {vector: 13, errorCode: 0} : {vector: 6})
       return undefined
     }
-    return Object.assign(decoded, {secondPage})
+    return decoded
   }
 
   /** Head of a new block, or 0 with a fault in state. */
   private decodeBlock(low: number, high: number, page: number, mode: number): number {
-    const list: (DecodedInstruction & {secondPage: number})[] = []
+    const list: DecodedInstruction[] = []
+    let secondPage = 0
     let at = low
     while (list.length < maximumInstructions) {
       const decoded = this.decodeAt(at, high, page, list.length === 0)
@@ -184,9 +189,9 @@ export class Engine {
         break
       }
       list.push(decoded)
+      secondPage = this.decodedSecondPage
       at = (at + decoded.length) >>> 0
-      if (templateOf(decoded).endsBlock || decoded.secondPage !== 0 || (at & ~0xfff) >>> 0 !== (low & ~0xfff) >>> 0)
-        break
+      if (templateOf(decoded).endsBlock || secondPage !== 0 || (at & ~0xfff) >>> 0 !== (low & ~0xfff) >>> 0) break
     }
     const head = this.code.reserve(list.length)
     this.writeRecords(head, list, low, high)
@@ -196,7 +201,7 @@ export class Engine {
       mode,
       instructions: list.length,
       page,
-      secondPage: list.at(-1)!.secondPage,
+      secondPage,
       usesFpu: list.some(usesFpu),
     }
     this.code.add(head, facts, Number.isFinite(this.translateAfter) ? this.translateAfter : 0)

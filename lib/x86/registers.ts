@@ -99,6 +99,18 @@ export class Registers {
     this.setU64('flagA', value & BigInt(statusFlags))
   }
 
+  /** Changes the bits of RFLAGS in a mask, all below bit 32, to those of a value. */
+  changeFlags(mask: number, value: number): void {
+    const {memory, base} = this
+    const {uint32} = memory
+    const all = uint32[(base + state.rflags) >>> 2] | materialiseFlags(memory, base)
+    const changed = (all & ~mask) | (value & mask)
+    uint32[(base + state.rflags) >>> 2] = (changed & ~statusFlags) | 2
+    uint32[(base + state.flagKind) >>> 2] = 0
+    uint32[(base + state.flagA) >>> 2] = changed & statusFlags
+    uint32[(base + state.flagA + 4) >>> 2] = 0
+  }
+
   u32(field: keyof typeof state): number {
     return this.memory.uint32[(this.base + state[field]) >> 2]
   }

@@ -5,7 +5,7 @@
  * Source: SDM vol. 3A 3.4.5 (descriptors), 5.5–5.8 (privilege checks), vol. 2A/2B MOV, CALL, JMP, RET, IRET, LAR, LSL.
  */
 import type {Outcome} from '../platform.js'
-import {Rflags} from '../registers.js'
+import {Gpr, Rflags} from '../registers.js'
 import {Segment, state} from '../state.js'
 import type {Vcpu} from '../vcpu.js'
 import {
@@ -200,25 +200,50 @@ function farReturn(vcpu: Vcpu, at: number): number {
 /** IRET that stays at its privilege level; in 64-bit mode RSP and SS are always restored. */
 function iret(vcpu: Vcpu, at: number): number {
   const bytes = operandBits(vcpu, at) / 8
-  const long = vcpu.u32('codeBits') === 64
-  const words: bigint[] = []
-  for (let index = 0; index < (long ? 5 : 3); index++) {
+  if (vcpu.u32('codeBits') === 64) return iretLong(vcpu, bytes)
+  const words: number[] = []
+  for (let index = 0; index < 3; index++) {
     const word = load(vcpu, stackAddress(vcpu, index * bytes), bytes)
     if (word === undefined) return exit
-    words.push(word)
+    words.push(Number(word & 0xffffffffn))
   }
-  const [rip, cs, flags, rsp, ss] = words
-  if (Number(cs & 3n) !== vcpu.u32('cpl')) return raise(vcpu, 13, Number(cs & 0xfffcn))
-  if (fail(vcpu, loadCode(vcpu, Number(cs & 0xffffn)))) return exit
-  if (long) {
-    if (fail(vcpu, loadSegment(vcpu, Segment.ss, Number(ss & 0xffffn)))) return exit
-    vcpu.setGpr(4, rsp)
-  } else moveStack(vcpu, bytes * 3)
-  const mask = (writableFlags(vcpu) | BigInt(Rflags.rf)) & (bytes === 2 ? 0xffffn : 0xffffffffn)
-  vcpu.rflags = (vcpu.rflags & ~mask) | (flags & mask)
-  vcpu.noticeTrapFlag()
-  vcpu.rip = rip
+  const [rip, cs, flags] = words
+  if (!enterCode(vcpu, cs)) return exit
+  moveStack(vcpu, bytes * 3)
+  returnFlags(vcpu, bytes, flags)
+  vcpu.rip = BigInt(rip)
   return blockEnd
+}
+
+/** The same in 64-bit code, in plain numbers: kernels return to themselves like this a hundred thousand times while they boot. */
+function iretLong(vcpu: Vcpu, bytes: number): number {
+  const {uint32, view} = vcpu.memory
+  const registers = vcpu.base >>> 2
+  const frame = vcpu.access.read(vcpu.gprLow(Gpr.rsp), vcpu.gprHigh(Gpr.rsp) | 0, bytes * 5)
+  if (frame === 0) return exit
+  const low = (index: number) =>
+    bytes === 2 ? view.getUint16(frame + index * 2, true) : view.getUint32(frame + index * bytes, true)
+  const high = (index: number) => (bytes === 8 ? view.getUint32(frame + index * bytes + 4, true) : 0)
+  const [rip, ripHigh, cs, flags, rsp, rspHigh, ss] = [low(0), high(0), low(1), low(2), low(3), high(3), low(4)]
+  if (!enterCode(vcpu, cs) || fail(vcpu, loadSegment(vcpu, Segment.ss, ss & 0xffff))) return exit
+  uint32[registers + Gpr.rsp * 2] = rsp
+  uint32[registers + Gpr.rsp * 2 + 1] = rspHigh
+  returnFlags(vcpu, bytes, flags)
+  uint32[registers + (state.rip >>> 2)] = rip
+  uint32[registers + (state.rip >>> 2) + 1] = ripHigh
+  return blockEnd
+}
+
+/** Loads the CS that IRET returns to; false with a fault in state. */
+function enterCode(vcpu: Vcpu, cs: number): boolean {
+  if ((cs & 3) === vcpu.u32('cpl')) return !fail(vcpu, loadCode(vcpu, cs & 0xffff))
+  vcpu.raise({vector: 13, errorCode: cs & 0xfffc})
+  return false
+}
+
+function returnFlags(vcpu: Vcpu, bytes: number, flags: number): void {
+  vcpu.changeFlags((writableFlags(vcpu) | Rflags.rf) & (bytes === 2 ? 0xffff : -1), flags)
+  vcpu.noticeTrapFlag()
 }
 
 /** What LAR, LSL, VERR and VERW may look at; undefined clears ZF. */

@@ -24,15 +24,15 @@ import {
   writeRegister,
 } from './operand.js'
 
-const statusAndControl = 0xfd5n | 0x4000n | 0x40000n | 0x200000n // status, TF, DF, OF, NT, AC, ID
+const statusAndControl = 0xfd5 | 0x4000 | 0x40000 | 0x200000 // status, TF, DF, OF, NT, AC, ID
 
 /** What POPF and IRET may change at a privilege level: IF and IOPL need rights. */
-export function writableFlags(vcpu: Vcpu): bigint {
+export function writableFlags(vcpu: Vcpu): number {
   const cpl = vcpu.u32('cpl')
   const iopl = (vcpu.u32('rflags') >> 12) & 3
-  let mask = statusAndControl & ~BigInt(Rflags.if)
-  if (cpl <= iopl) mask |= BigInt(Rflags.if)
-  if (cpl === 0) mask |= BigInt(Rflags.iopl)
+  let mask = statusAndControl & ~Rflags.if
+  if (cpl <= iopl) mask |= Rflags.if
+  if (cpl === 0) mask |= Rflags.iopl
   return mask
 }
 
@@ -41,8 +41,8 @@ function popf(vcpu: Vcpu, at: number): number {
   const value = load(vcpu, stackAddress(vcpu, 0), bits / 8)
   if (value === undefined) return exit
   moveStack(vcpu, bits / 8)
-  const mask = writableFlags(vcpu) & (bits === 16 ? 0xffffn : 0xffffffffn)
-  vcpu.rflags = (vcpu.rflags & ~mask & ~BigInt(Rflags.rf)) | (value & mask)
+  const mask = writableFlags(vcpu) & (bits === 16 ? 0xffff : -1)
+  vcpu.changeFlags(mask | Rflags.rf, Number(value & 0xffffffffn) & ~Rflags.rf)
   vcpu.noticeTrapFlag()
   return advance(vcpu, at)
 }

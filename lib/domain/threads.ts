@@ -14,7 +14,7 @@ import type {TranslatorStart} from './translator-worker.js'
 import type {GuestEntry, GuestMachine, WorkerMessage} from './vcpu-worker.js'
 
 /** Executions of a basic block before it is translated. */
-const translateAfter = 300
+const translateAfter = 150
 
 /** Whoever hears of what happens in the threads. */
 export interface ThreadListener {

@@ -44,8 +44,9 @@ export function translate(region: Region, context: TranslationContext): Code {
   const {blocks, index} = region
   const code = new Code(regionParameters)
   const [next, cpu] = [0, 1]
-  const budget = code.local('i32')
   const optimized = context.counter === undefined
+  // The baseline form has few locals: more than 32 bytes of them are zeroed by a slow loop.
+  const budget = optimized ? code.local('i32') : undefined
   const count = blocks.length
   const isLong = blocks[0].instructions[0].decoded.variant.codeBits === 64
   let current = 0
@@ -60,23 +61,27 @@ export function translate(region: Region, context: TranslationContext): Code {
 
   /** Counts the budget or the region's counter down; opens an `if` for when it is used up. */
   const countDown = () => {
-    if (!optimized) {
-      code.i32Const(context.counter!)
-      code.i32Const(context.counter!)
+    const {counter} = context
+    if (counter === undefined) {
+      code.localGet(budget!)
+      code.i32Const(1)
+      code.op('i32.sub')
+      code.localTee(budget!)
+    } else {
+      code.i32Const(counter)
+      code.i32Const(counter)
       code.memory('i32.load')
-    } else code.localGet(budget)
-    code.i32Const(1)
-    code.op('i32.sub')
-    code.localTee(budget)
-    if (!optimized) {
+      code.i32Const(1)
+      code.op('i32.sub')
       code.memory('i32.store')
-      code.localGet(budget)
+      code.i32Const(counter)
+      code.memory('i32.load')
     }
     code.op('i32.eqz')
     code.unlikely()
     code.if()
-    if (optimized) return
-    code.i32Const(context.counter!)
+    if (counter === undefined) return
+    code.i32Const(counter)
     context.callHelper(code, 'noteHot')
   }
 
@@ -120,7 +125,7 @@ export function translate(region: Region, context: TranslationContext): Code {
   }
   const translator = new (optimized ? Translator : Baseline)(code, cpu, context.callHelper, context.mmuMode, exits)
 
-  if (optimized) {
+  if (budget !== undefined) {
     code.i32Const(loopBudget)
     code.localSet(budget)
   } else {

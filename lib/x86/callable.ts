@@ -36,6 +36,7 @@ export const callable: Record<string, Signature> = {
   stop: [['i64'], ['i32']],
   noteHot: [['i32'], []],
   ...accessorSignatures,
+  compareAnyBytes: [['i32', 'i32', 'i32'], ['i32']],
   statusFlags: [[], ['i32']],
   ...Object.fromEntries(conditionNames.map(name => [name, [[], ['i32']]])),
 }

@@ -3,6 +3,7 @@
  * every guest instruction passes here or near here.
  */
 import {Code, Module} from '../wasm/builder.js'
+import {addByteSets} from './byte-sets.js'
 import {conditionNames, type Signature, slowSignatures} from './callable.js'
 import {condition, statusFlags} from './conditions.js'
 import {addDispatcher} from './dispatcher.js'
@@ -38,6 +39,7 @@ export function coreModule(pages: number): Uint8Array<ArrayBuffer> {
   for (const [name, signature, imported] of slow)
     module.function(name, ...signature, name === 'system' ? system(imported, runs) : passOn(signature, imported))
   addHotList(module, cpu)
+  addByteSets(module)
   addLinks(module, {cpuGlobal: cpu, ...addDispatcher(module, cpu, refill)})
   return module.bytes()
 }

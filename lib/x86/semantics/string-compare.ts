@@ -74,9 +74,11 @@ function compare(mnemonic: string, opcode: string, explicit: boolean, mask: bool
       const general = () => s.assign(found, s.call('compareForIndex', operands, 'i32')!)
       if (explicit) general()
       else {
-        // What C libraries compare strings with.
-        const bytesEach = s.equal(s.and(control, s.constant(32, 0x0d)), s.constant(32, 0x08))
-        s.if(bytesEach, () => s.assign(found, compareBytesEach(s, control, s.hold(s.read(first)), text)), general)
+        // What C libraries compare strings with, and look for characters with.
+        const kind = s.hold(s.and(control, s.constant(32, 0x0d)))
+        const each = () => s.assign(found, compareBytesEach(s, control, s.hold(s.read(first)), text))
+        const any = () => s.assign(found, s.call('compareAnyBytes', operands.slice(0, 3), 'i32')!)
+        s.if(s.equal(kind, s.constant(32, 0x08)), each, () => s.if(s.isZero(kind), any, general))
       }
       const result = s.variable(found, 32)
       s.setGpr('rcx', s.shiftRight(result, s.constant(32, 16)))

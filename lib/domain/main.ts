@@ -7,11 +7,11 @@ import type {DomainProcess} from './process.js'
 import {GuestThreads} from './threads.js'
 
 // Translations are compiled where they are made, on the translator's thread, and optimized only when that pays: optimizing one takes some
-// milliseconds. While a guest boots little code runs long: the translator's thread lowers the budget later. Nothing is worth inlining, and
+// milliseconds. A region's baseline form has given way to its optimized form long before the budget is used up. Nothing is worth inlining, and
 // counting calls for it costs at every one. Engines without these settings ignore them.
 setFlagsFromString('--no-wasm-lazy-compilation')
 setFlagsFromString('--no-wasm-inlining')
-setFlagsFromString('--wasm-tiering-budget=100000000')
+setFlagsFromString('--wasm-tiering-budget=20000000')
 
 let domain: DomainProcess | undefined
 // The vCPU's program is the larger: its thread begins first.

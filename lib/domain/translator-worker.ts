@@ -2,7 +2,6 @@
  * The translator's thread: makes WebAssembly of hot guest code while the vCPU goes on interpreting. It reads guest code from linear memory,
  * compiles, posts the module to the vCPU's thread and makes its run loop look.
  */
-import {setFlagsFromString} from 'node:v8'
 import {type MessagePort, receiveMessageOnPort, workerData} from 'node:worker_threads'
 import type {Translated} from '../x86/jit/compiler.js'
 import {RegionTranslator, type TranslationJob} from '../x86/jit/translator.js'
@@ -21,15 +20,11 @@ export interface TranslatorStart {
   readonly port: MessagePort
 }
 
-/** So many regions are hot while a guest boots; what comes later is more likely to run long, and is optimized sooner. */
-const bootRegions = 2500
-
 /** Blocks that go into one module at most. */
 const largestBatch = 64
 
 const {memory: wasm, vcpuBase, records, port} = workerData as TranslatorStart
 const memory = linearMemory(wasm)
-let regions = 0
 const translator = new RegionTranslator(memory, records)
 port.on('message', (first: readonly TranslationJob[]) => {
   // Nothing is asked for: the guest has become quiet.
@@ -46,8 +41,6 @@ port.on('message', (first: readonly TranslationJob[]) => {
   const {bytes, ...batch} = translator.translate(jobs)
   const made: Translated = {batch, module: new WebAssembly.Module(bytes)}
   port.postMessage(made)
-  regions += batch.regions.length
-  if (regions > bootRegions) setFlagsFromString('--wasm-tiering-budget=20000000')
   Atomics.store(memory.int32, (vcpuBase + state.pending) >> 2, 1)
 })
 

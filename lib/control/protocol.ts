@@ -151,8 +151,8 @@ export interface DomainService {
   sysrq(letter: string): void | Promise<void>
   /** The hypervisor's message ring as text; empties it if `clear`. */
   dmesg(clear: boolean): string | Promise<string>
-  /** Free-form text about the inside of the domain, for a person debugging. */
-  debug(keys: string): string | Promise<string>
+  /** Says in the message ring what the domain is doing, for a person debugging. */
+  debug(keys: string): void | Promise<void>
   /**
    * Resolves at the next shutdown of the guest (`shutdown`; at once if it has happened and the domain is kept) or when the domain
    * is gone for good (`death`, which reboots do not count as). A process that exits without an answer counts as death.
@@ -199,7 +199,7 @@ export interface Operations {
   sharing: {arguments: Record<string, never>; result: SharedMemory}
   sysrq: {arguments: {letter: string}; result: null}
   dmesg: {arguments: {clear: boolean}; result: string}
-  debug: {arguments: {keys: string}; result: string}
+  debug: {arguments: {keys: string}; result: null}
   wait: {arguments: {until: 'shutdown' | 'death'}; result: DomainEnd}
   save: {arguments: SaveRequest; result: SendReport}
   send: {arguments: SendRequest; result: null}

@@ -422,9 +422,13 @@ export class DomainProcess implements DomainService {
     return text
   }
 
-  debug(keys: string): string {
-    const record = this.guest?.record
-    return `keys "${keys}": kernel mode ${record?.u32('kernelMode')}, blocked ${record?.u32('blocked')}, timer ${record?.f64('timer')}`
+  debug(keys: string): void {
+    const {guest} = this
+    this.say(`keys ${JSON.stringify(keys)} pressed`)
+    if (guest === undefined) return
+    const {record} = guest
+    const mode = record.u32('kernelMode') === 1 ? 'kernel' : 'user'
+    this.say(`vCPU 0: ${mode} mode, blocked ${record.u32('blocked')}, timer at ${record.f64('timer')} ns`)
   }
 
   wait(until: 'shutdown' | 'death'): Promise<DomainEnd> {

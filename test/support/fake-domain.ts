@@ -149,7 +149,9 @@ const service: DomainService = {
     if (clear) log = ''
     return text
   },
-  debug: keys => `debug ${keys}`,
+  debug: keys => {
+    log += `key '${keys}' pressed\n`
+  },
   wait: until =>
     reason !== undefined && until === 'shutdown'
       ? Promise.resolve({domid, reason})

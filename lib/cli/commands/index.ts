@@ -7,6 +7,7 @@ const modules: Record<string, () => Promise<{default: Command}>> = {
   console: () => import('./console.js'),
   'cpu-check': () => import('./cpu-check.js'),
   create: () => import('./create.js'),
+  'debug-keys': () => import('./debug-keys.js'),
   destroy: () => import('./destroy.js'),
   dmesg: () => import('./dmesg.js'),
   domid: () => import('./domid.js'),

@@ -33,6 +33,11 @@ export function runSession(
   const restore = (): void => {
     if (terminal) stdin.setRawMode!(false)
   }
+  // While the process was stopped its shell has set the terminal as it likes it.
+  const continued = (): void => {
+    restore()
+    stdin.setRawMode!(true)
+  }
   const interrupted = Object.entries(deadlySignals).map(([signal, status]) => {
     const leave = (): void => {
       restore()
@@ -47,6 +52,7 @@ export function runSession(
       over = true
       restore()
       process.off('exit', restore)
+      process.off('SIGCONT', continued)
       for (const [signal, leave] of interrupted) process.off(signal, leave)
       stdin.off('data', onInput)
       stdin.off('error', ignore)
@@ -69,6 +75,7 @@ export function runSession(
     const ignore = (): void => {}
     if (terminal) {
       process.on('exit', restore)
+      process.on('SIGCONT', continued)
       for (const [signal, leave] of interrupted) process.on(signal, leave)
       stdin.setRawMode!(true)
     }

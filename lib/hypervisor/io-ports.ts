@@ -19,10 +19,11 @@ export function accessPort(
   vcpu: Vcpu,
   record: MachineRecord,
   tables: PageTables,
-  {name, size: bytes = 1, port: named}: PrivilegedInstruction,
+  {name, size: bytes = 1, port: named, asks}: PrivilegedInstruction,
 ): boolean {
   const port = named ?? vcpu.gprLow(rdx) & 0xffff
   if (!mayUse(record, tables, port, bytes)) return false
+  if (asks) return true
   const isPciAddress = port === pciAddressPort && bytes === 4
   if (name === 'out') {
     if (isPciAddress) record.setU32('pciAddress', vcpu.gprLow(0))

@@ -69,8 +69,6 @@ export interface PrivilegedInstruction {
     | 'mov-to-dr'
     | 'in'
     | 'out'
-    | 'ins'
-    | 'outs'
     | 'swapgs'
     | 'sysret'
     | 'sysexit'
@@ -83,8 +81,10 @@ export interface PrivilegedInstruction {
   readonly register?: number
   /** Control or debug register number. */
   readonly special?: number
-  /** Operand size in bytes of IN, OUT, INS, OUTS. */
+  /** Operand size in bytes of IN and OUT, which stand for an element of INS and OUTS as well. */
   readonly size?: number
   /** Port, when the instruction names it; otherwise DX. */
   readonly port?: number
+  /** IN and OUT: nothing is done, the answer is whether it may be. */
+  readonly asks?: boolean
 }

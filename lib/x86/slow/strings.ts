@@ -1,5 +1,5 @@
 /**
- * Repeated string instructions, a run of elements inside one page at a time. After each run the registers are right, so a fault or an
+ * Repeated string instructions and those with ports, a run of elements inside one page at a time. After each run the registers are right, so a fault or an
  * interrupt in the middle finds RIP at the instruction and the counts where they stand. The plain cases of MOVS and STOS do not come here:
  * see ../string-runs.ts.
  *
@@ -16,6 +16,8 @@ import {
   exit,
   hasPrefix,
   load,
+  opcode,
+  operandBits,
   type SlowPath,
   segmentBase,
   store,
@@ -71,11 +73,16 @@ function untilWrap(run: Run, register: 6 | 7): number {
   return Math.max(1, Math.floor(room / run.bytes))
 }
 
-function step(run: Run, elements: number, ...registers: (6 | 7)[]): void {
+function move(run: Run, elements: number, ...registers: (6 | 7)[]): void {
   const {vcpu, address} = run
   const by = BigInt(elements * run.bytes * (run.backward ? -1 : 1))
   for (const register of registers)
     writeRegister(vcpu, register * 8, address, BigInt.asUintN(address, vcpu.gpr(register) + by))
+}
+
+function step(run: Run, elements: number, ...registers: (6 | 7)[]): void {
+  const {vcpu, address} = run
+  move(run, elements, ...registers)
   writeRegister(vcpu, 8, address, BigInt.asUintN(address, count(run) - BigInt(elements)))
 }
 
@@ -242,10 +249,41 @@ function comparing(uses: readonly (6 | 7)[]): SlowPath {
   }
 }
 
+/** INS and OUTS. The Platform has the ports; it is asked for each element as for IN and OUT, whose value is in RAX. */
+function portString(name: 'in' | 'out'): SlowPath {
+  const register = name === 'in' ? 7 : 6
+  return (vcpu, at) => {
+    const bytes = opcode(vcpu, at) & 1 ? Math.min(operandBits(vcpu, at), 32) / 8 : 1
+    const run = {...open(vcpu, at), bytes}
+    const access = {name, size: bytes, length: 0}
+    const single = (): boolean => {
+      const refusal = vcpu.platform.privileged(vcpu, {...access, asks: true})
+      if (refusal !== undefined) {
+        vcpu.raise(refusal)
+        return false
+      }
+      const sent = name === 'in' ? 0n : load(vcpu, linear(run, register), bytes)
+      if (sent === undefined) return false
+      const rax = vcpu.gpr(0)
+      vcpu.setGpr(0, sent)
+      vcpu.platform.privileged(vcpu, access)
+      const received = vcpu.gpr(0)
+      vcpu.setGpr(0, rax)
+      return name === 'out' || store(vcpu, linear(run, register), bytes, received)
+    }
+    if (hasPrefix(vcpu, at, 'rep') || hasPrefix(vcpu, at, 'repne')) return repeat(run, [register], () => false, single)
+    if (!single()) return exit
+    move(run, 1, register)
+    return advance(vcpu, at)
+  }
+}
+
 export const stringPaths: Record<string, SlowPath> = {
   'rep-movs': movs,
   'rep-stos': stos,
   'rep-lods': lods,
   'rep-scas': comparing([7]),
   'rep-cmps': comparing([6, 7]),
+  ins: portString('in'),
+  outs: portString('out'),
 }

@@ -205,6 +205,4 @@ export const systemPaths: Record<string, SlowPath> = {
   'mov-to-dr': privileged('mov-to-dr', special(0)),
   in: privileged('in', port),
   out: privileged('out', port),
-  ins: privileged('ins', port),
-  outs: privileged('outs', port),
 }

@@ -38,8 +38,8 @@ export async function withLock<Result>(
 async function acquire(path: string, patienceMs: number): Promise<void> {
   const mine: LockText = {...identityOf(), word: randomBytes(8).toString('hex')}
   const draft = `${path}.draft-${mine.word}`
-  writeFileSync(draft, JSON.stringify(mine), {mode: 0o600})
   try {
+    writeFileSync(draft, JSON.stringify(mine), {mode: 0o600})
     for (let waitedMs = 0; ; ) {
       try {
         linkSync(draft, path)

@@ -104,6 +104,7 @@ t.test('a disk without room', {skip: process.platform !== 'linux' && 'needs ulim
   const [status] = await once(child, 'close')
   t.equal(status, 3)
   t.match(stderr, /^xl: create: cannot use the host directory ".*": (the file size limit is reached|no space left)/)
+  t.strictSame(readdirSync(host.path).sort(), ['domains', 'log', 'next-domid'], 'nothing half written is left')
   t.match((await host.xl(['list'])).stdout, /^web1 /m, 'what runs is still there')
   t.match(await host.xl(['create', '-q', host.config('web2')]), {status: 0, stderr: ''}, 'and with room it works')
 })

@@ -35,8 +35,12 @@ async function saveToPipe(host: Host, {record, config, after}: Task, out: Writab
     if (after === 'pause') await domain.request('pause', {})
     await domain.request('migrated', {id, outcome: after === 'end' ? 'accepted' : 'refused'})
     if (after === 'end') await domain.closed
+  } catch (error) {
+    // The domain goes on; whoever sees this end may save it again at once.
+    sending.close()
+    await domain.request('migrated', {id, outcome: 'refused'}).catch(() => {})
+    throw error
   } finally {
-    // Without an outcome the domain goes on.
     sending.close()
     domain.close()
   }

@@ -80,7 +80,9 @@ t.test('a domain process that does not obey destroy is killed', async t => {
 t.test('output that cannot be written', {skip: !existsSync('/dev/full') && 'needs /dev/full'}, async t => {
   const host = new TestHost()
   t.teardown(() => host.close())
-  const child = spawn('bash', ['-c', 'exec "$0" "$@" > /dev/full', realXl, 'list'], {env: host.environment})
+  const child = spawn('bash', ['-c', 'exec "$0" "$@" > /dev/full', realXl, 'list'], {
+    env: {...host.environment, NODE_OPTIONS: ''},
+  })
   let stderr = ''
   child.stderr.on('data', text => {
     stderr += text

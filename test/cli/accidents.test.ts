@@ -80,8 +80,8 @@ t.test('a domain process that does not obey destroy is killed', async t => {
 t.test('output that cannot be written', {skip: !existsSync('/dev/full') && 'needs /dev/full'}, async t => {
   const host = new TestHost()
   t.teardown(() => host.close())
-  const child = spawn('bash', ['-c', 'exec "$0" "$@" > /dev/full', realXl, 'list'], {
-    env: {...host.environment, NODE_OPTIONS: ''},
+  const child = spawn('bash', ['-c', 'unset NODE_OPTIONS; exec "$0" "$@" > /dev/full', realXl, 'list'], {
+    env: host.environment,
   })
   let stderr = ''
   child.stderr.on('data', text => {

@@ -8,7 +8,14 @@
  */
 
 /** What is done with a domain that has shut down by itself, per reason. Source: xl.cfg(5) "Event Actions". */
-export const domainActions = ['destroy', 'restart', 'preserve', 'soft-reset'] as const
+export const domainActions = [
+  'destroy',
+  'restart',
+  'preserve',
+  'coredump-destroy',
+  'coredump-restart',
+  'soft-reset',
+] as const
 /** One of {@link domainActions}. */
 export type DomainAction = (typeof domainActions)[number]
 

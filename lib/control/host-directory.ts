@@ -192,6 +192,13 @@ export class HostDirectory {
     return join(this.logs, `${name}.console.log`)
   }
 
+  /** Where the core of a domain is written; the folder is there afterwards. */
+  corePath(name: string): string {
+    const folder = join(this.path, 'dump')
+    this.guarded(() => makeFolder(folder))
+    return join(folder, name)
+  }
+
   /** Records of another user are not believed: they name processes that would be killed. */
   private refuseForeign(): void {
     const {uid} = lstatSync(`${this.path}/.`)

@@ -151,6 +151,8 @@ export interface DomainService {
   sysrq(letter: string): void | Promise<void>
   /** The hypervisor's message ring as text; empties it if `clear`. */
   dmesg(clear: boolean): string | Promise<string>
+  /** Writes memory and registers to a file; the guest stands still meanwhile. Errors: OperatorError. */
+  dumpCore(path: string): void | Promise<void>
   /** Says in the message ring what the domain is doing, for a person debugging. */
   debug(keys: string): void | Promise<void>
   /**
@@ -199,6 +201,7 @@ export interface Operations {
   sharing: {arguments: Record<string, never>; result: SharedMemory}
   sysrq: {arguments: {letter: string}; result: null}
   dmesg: {arguments: {clear: boolean}; result: string}
+  dumpCore: {arguments: {path: string}; result: null}
   debug: {arguments: {keys: string}; result: null}
   wait: {arguments: {until: 'shutdown' | 'death'}; result: DomainEnd}
   save: {arguments: SaveRequest; result: SendReport}

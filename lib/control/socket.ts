@@ -210,6 +210,8 @@ async function perform(service: DomainService, request: Request, socket: Socket)
       return service.sysrq(String(given.letter))
     case 'dmesg':
       return service.dmesg(given.clear === true)
+    case 'dumpCore':
+      return service.dumpCore(String(given.path))
     case 'debug':
       return service.debug(String(given.keys))
     case 'save':

@@ -180,7 +180,8 @@ export class Departure {
 }
 
 /** Gives a file that is whole and on disk its name, for good. */
-async function putInPlace(draft: string, path: string): Promise<void> {
+/** Gives a file that is whole its name. */
+export async function putInPlace(draft: string, path: string): Promise<void> {
   await rename(draft, path)
   const folder = await open(dirname(path), 'r')
   // Some file systems cannot; the name is there all the same.
@@ -188,7 +189,8 @@ async function putInPlace(draft: string, path: string): Promise<void> {
   await folder.close()
 }
 
-function refuseFile(path: string, error: unknown): never {
+/** Says why a file cannot be written. */
+export function refuseFile(path: string, error: unknown): never {
   if (error instanceof OperatorError) throw error
   const {code, message} = error as NodeJS.ErrnoException
   const reasons: Record<string, string> = {

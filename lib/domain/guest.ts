@@ -53,8 +53,8 @@ export interface GuestStore {
   readonly connection: Connection
 }
 
-/** Who wants the vCPU stopped: the operator, whoever takes the guest elsewhere, and whoever slows it down for that. */
-export type Holder = 'operator' | 'departure' | 'throttle'
+/** Who wants the vCPU stopped: the operator, whoever takes the guest elsewhere, whoever slows it down for that, and whoever writes a core. */
+export type Holder = 'operator' | 'departure' | 'throttle' | 'core'
 
 /** See the file's head. */
 export class Guest {
@@ -108,11 +108,11 @@ export class Guest {
   }
 
   /**
-   * Holds the vCPU for a departure; resolves once its state is complete in memory and all that the guest had sent is dealt with.
+   * Holds the vCPU, for a departure unless it is for something else; resolves once its state is complete in memory and all that the guest had sent is dealt with.
    * Errors: OperatorError when the guest has shut down.
    */
-  async park(): Promise<void> {
-    this.hold('departure')
+  async park(holder: Holder = 'departure'): Promise<void> {
+    this.hold(holder)
     const {int32} = this.machine.memory
     for (;;) {
       const parking = Atomics.load(int32, field.parked >> 2)

@@ -12,7 +12,7 @@ import type {Duplex} from 'node:stream'
 import type {DomId} from '../base/brand.js'
 import {OperatorError} from '../base/errors.js'
 import {BoundedLog} from '../control/bounded-log.js'
-import type {DomainAction, DomainConfig} from '../control/domain-config.js'
+import type {DomainConfig} from '../control/domain-config.js'
 import type {Outcome} from '../control/handshake.js'
 import {HostDirectory} from '../control/host-directory.js'
 import {domainTitle, type Launch, type StreamToRestore} from '../control/launch.js'
@@ -35,12 +35,14 @@ import {requestShutdown, sendSysrq} from '../xenstore/control.js'
 import {renameInTree} from '../xenstore/domain-tree.js'
 import {Arrival} from './arrival.js'
 import {bootGuest, type GuestIdentity} from './boot-guest.js'
+import {CoreDumps} from './core-dump.js'
 import {Departure} from './departure.js'
 import {DomainConsole} from './domain-console.js'
 import {collectGarbage} from './garbage.js'
 import type {Guest} from './guest.js'
 import {DomainMemory} from './memory.js'
 import {restoreGuest} from './restore-guest.js'
+import {shutdownAction} from './shutdown-action.js'
 import {openSource} from './stream/source.js'
 import {GuestThreads} from './threads.js'
 import type {WorkerMessage} from './vcpu-worker.js'
@@ -81,6 +83,8 @@ export class DomainProcess implements DomainService {
     resume: () => this.guest?.release('departure'),
     log: line => this.log(line),
   })
+
+  private readonly cores = new CoreDumps()
 
   /** `threads` serve the first guest. */
   constructor(
@@ -205,10 +209,11 @@ export class DomainProcess implements DomainService {
     }
     this.settle('shutdown')
     this.arrival.noteEnd()
-    const action = this.actionFor(reason)
-    this.log(`Action for shutdown reason code ${code} is ${action}`)
-    if (action === 'preserve') return
-    if (action === 'destroy') return this.end()
+    const action = shutdownAction(this.config, reason)
+    this.log(`Action for shutdown reason code ${code} is ${action.name}`)
+    if (action.dumpsCore) await this.dumpAtEnd()
+    if (action.next === 'preserve') return
+    if (action.next === 'destroy') return this.end()
     try {
       await this.restart()
     } catch (error) {
@@ -217,16 +222,11 @@ export class DomainProcess implements DomainService {
     }
   }
 
-  private actionFor(reason: ShutdownReason): DomainAction {
-    const {config} = this
-    return {
-      poweroff: config.onPoweroff,
-      reboot: config.onReboot,
-      suspend: 'preserve' as const,
-      crash: config.onCrash,
-      watchdog: config.onWatchdog,
-      soft_reset: config.onSoftReset,
-    }[reason]
+  /** A core of the guest that has shut down; without it life goes on. */
+  private async dumpAtEnd(): Promise<void> {
+    const path = this.host.corePath(this.name)
+    this.log(`dumping core to ${path}`)
+    await this.dumpCore(path).catch(error => this.log(`core dump failed: ${error.message}`))
   }
 
   /** The same domain once more, under a new domid. */
@@ -260,7 +260,7 @@ export class DomainProcess implements DomainService {
     this.console.connect(undefined)
     this.memory = undefined
     await memory?.close()
-    await Promise.all([this.departure.abandon(), guest.stop()])
+    await Promise.all([this.departure.abandon(), this.cores.abandon(), guest.stop()])
   }
 
   /** The end of the domain and of this process. */
@@ -369,6 +369,11 @@ export class DomainProcess implements DomainService {
   async setMemory({limit, kb, hostMemoryKb}: MemoryRequest): Promise<void> {
     if (this.memory === undefined) throw new OperatorError('the domain is being built again', {exitCode: 3})
     await this.memory.set(limit, kb, hostMemoryKb)
+  }
+
+  async dumpCore(path: string): Promise<void> {
+    if (this.guest === undefined) throw new OperatorError('the domain is being built again', {exitCode: 3})
+    await this.cores.write(this.guest, this.reason === undefined, path)
   }
 
   sysrq(letter: string): void {

@@ -212,8 +212,6 @@ function pathOf(reader: SettingReader, key: string, environment: SchemaEnvironme
 /** Actions that Xen's xl has and we have not, and why. */
 const missingEffects: Readonly<Record<string, string>> = {
   'rename-restart': 'an old domain is not kept beside the new one; use "preserve" or "restart"',
-  'coredump-destroy': 'no core dump is written; use "preserve" or "destroy"',
-  'coredump-restart': 'no core dump is written; use "preserve" or "restart"',
 }
 
 function actionOf(reader: SettingReader, key: string, standard: DomainAction): DomainAction {

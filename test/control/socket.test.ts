@@ -41,6 +41,7 @@ function recordingService(calls: unknown[] = []): DomainService & {consoles: Dup
     sharing: () => ({sharedKb: 0, ownKb: 0}),
     sysrq: letter => void calls.push(['sysrq', letter]),
     dmesg: clear => `dmesg ${clear}`,
+    dumpCore: () => {},
     debug: () => {
       throw new TypeError('ours')
     },

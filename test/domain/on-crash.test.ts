@@ -59,11 +59,10 @@ t.test('destroyed at any moment of a restart', async t => {
 t.test('an action without the effect it promises is refused', async t => {
   const host = new TestHost(realXl)
   t.teardown(() => host.close())
-  for (const action of ['rename-restart', 'coredump-destroy', 'coredump-restart'])
-    t.match(await host.xl(['create', '-q', crashing(host, action)]), {
-      status: 1,
-      stderr: new RegExp(`bad\\.cfg:4:\\d+: on_crash = "${action}" is not possible here: `),
-    })
+  t.match(await host.xl(['create', '-q', crashing(host, 'rename-restart')]), {
+    status: 1,
+    stderr: /bad\.cfg:4:\d+: on_crash = "rename-restart" is not possible here: /,
+  })
 })
 
 t.test('a log has an end, and a disk that is full does not end a domain', async t => {

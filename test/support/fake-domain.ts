@@ -149,6 +149,7 @@ const service: DomainService = {
     if (clear) log = ''
     return text
   },
+  dumpCore: () => {},
   debug: keys => {
     log += `key '${keys}' pressed\n`
   },

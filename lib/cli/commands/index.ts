@@ -12,6 +12,7 @@ const modules: Record<string, () => Promise<{default: Command}>> = {
   dmesg: () => import('./dmesg.js'),
   domid: () => import('./domid.js'),
   domname: () => import('./domname.js'),
+  'dump-core': () => import('./dump-core.js'),
   evacuate: () => import('./evacuate.js'),
   fork: () => import('./fork.js'),
   help: () => import('./help.js'),

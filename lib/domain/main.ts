@@ -6,12 +6,11 @@ import {receiveLaunch} from '../control/launch.js'
 import type {DomainProcess} from './process.js'
 import {GuestThreads} from './threads.js'
 
-// Translations are compiled where they are made, on the translator's thread, and optimized only when that pays: optimizing one takes some
-// milliseconds. A region's baseline form has given way to its optimized form long before the budget is used up. Nothing is worth inlining, and
-// counting calls for it costs at every one. Engines without these settings ignore them.
+// Translations are compiled where they are made, on the translator's thread, and say which of their branches are seldom taken: misses of the TLB
+// are then out of the way. Nothing is worth inlining, and counting calls for it costs at every one. Engines without these settings ignore them.
 setFlagsFromString('--no-wasm-lazy-compilation')
 setFlagsFromString('--no-wasm-inlining')
-setFlagsFromString('--wasm-tiering-budget=20000000')
+setFlagsFromString('--experimental-wasm-branch-hinting')
 
 let domain: DomainProcess | undefined
 // The vCPU's program is the larger: its thread begins first.

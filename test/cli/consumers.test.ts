@@ -9,16 +9,17 @@ import {execFile} from 'node:child_process'
 import {chmodSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import t from 'tap'
+import {ConsolePage} from '../../lib/abi/io/console.js'
 import {Hypercall} from '../../lib/abi/xen.js'
 import {Shutdown, TinyGuest} from '../support/tiny-guest.js'
 import {realXl, TestHost, until} from '../support/xl.js'
+import {littleEndian} from '../vectors/encode.js'
 
 t.setTimeout(280_000)
 
 const schedBlock = 1
 const sleeping = new TinyGuest()
 sleeping.forEver(() => sleeping.hypercall(Hypercall.schedOp, schedBlock, 0))
-const speaking = new TinyGuest().print('first byte\r\nTest result: SUCCESS\r\n')
 
 const host = new TestHost(realXl)
 t.teardown(() => host.close())
@@ -181,12 +182,16 @@ t.test('xen-tools, scripts of all kinds, completion', async t => {
 t.test('runners of test kernels', async t => {
   t.match(await stdoutOf('xl info virt_caps'), /^(.* )?pv( .*)?\n$/)
   t.notMatch(await stdoutOf('xl info xen_caps'), /x86_32p/, 'no 32-bit guests')
-  const file = config('test1', speaking.shutDown(Shutdown.poweroff))
-  t.match(await host.xl(['create', '-p', file]), {status: 0})
-  const console = host.xl(['console', 'test1'])
+  const speaking = new TinyGuest().print('first byte\r\n')
+  // It goes on when the console is there: when something has been typed.
+  speaking.repeatBelow(() => speaking.raw(0x83, 0xbb, ...littleEndian(ConsolePage.offset.inProd, 4), 1)) // cmp dword [rbx + …], 1
+  speaking.print('Test result: SUCCESS\r\n').shutDown(Shutdown.poweroff)
+  t.match(await host.xl(['create', '-p', config('test1', speaking)]), {status: 0})
+  const console = host.xl(['console', 'test1'], 'x')
   t.match(await host.xl(['unpause', 'test1']), {status: 0})
-  t.match(await console, {status: 0, stdout: /^first byte\r\n(.*\r\n)*Test result: SUCCESS\r\n$/}, 'from first to last')
-  t.match(await host.xl(['create', '-F', '-q', file]), {status: 0, stdout: ''}, 'in the foreground until its end')
+  t.match(await console, {status: 0, stdout: 'first byte\r\nTest result: SUCCESS\r\n'}, 'from first to last')
+  const brief = config('test1', new TinyGuest().shutDown(Shutdown.poweroff))
+  t.match(await host.xl(['create', '-F', '-q', brief]), {status: 0, stdout: ''}, 'in the foreground until its end')
   t.match(await host.xl(['list', 'test1']), {status: 1, stdout: ''})
 })
 

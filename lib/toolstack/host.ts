@@ -13,7 +13,7 @@
 import {spawn} from 'node:child_process'
 import {closeSync, existsSync, openSync, readFileSync} from 'node:fs'
 import {availableParallelism, cpus, tmpdir, totalmem, uptime} from 'node:os'
-import {join} from 'node:path'
+import {isAbsolute, join, resolve} from 'node:path'
 import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from '../control/domain-config.js'
 import {type DomainRecord, HostDirectory, hostFailure} from '../control/host-directory.js'
@@ -33,8 +33,10 @@ const streamFd = 4
 
 /** The host directory that an environment means. */
 export function hostDirectoryPath(environment: NodeJS.ProcessEnv): string {
-  if (environment.GASTWIRT_HOST) return environment.GASTWIRT_HOST
-  if (environment.XDG_RUNTIME_DIR) return join(environment.XDG_RUNTIME_DIR, 'gastwirt')
+  // A domain process works in another folder.
+  if (environment.GASTWIRT_HOST) return resolve(environment.GASTWIRT_HOST)
+  const base = environment.XDG_RUNTIME_DIR
+  if (base !== undefined && isAbsolute(base)) return join(base, 'gastwirt')
   return join(tmpdir(), `gastwirt-${process.getuid?.() ?? 'host'}`)
 }
 

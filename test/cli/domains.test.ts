@@ -1,6 +1,6 @@
 /** The life of domains as xl shows it, each a process of its own (without a CPU). */
 import {readdirSync, readFileSync} from 'node:fs'
-import {join} from 'node:path'
+import {join, relative} from 'node:path'
 import t from 'tap'
 import {TestHost, until, xlInside} from '../support/xl.js'
 
@@ -177,6 +177,18 @@ t.test('dry run', async t => {
       /^Parsing config from .*\nnotice: .*web1\.cfg:5:1: "dhcp" is not a key .*\nnotice: .*"disk" is not available/,
   })
   t.strictSame(host.directory.list(), [])
+})
+
+t.test('a host directory by a relative path', async t => {
+  const host = new TestHost()
+  t.teardown(() => host.close())
+  host.environment.GASTWIRT_HOST = relative('.', host.path)
+  t.match(await host.xl(['create', '-q', host.config('web1')]), {status: 0, stderr: ''})
+  t.strictSame(
+    host.directory.list().map(({name}) => name),
+    ['web1'],
+  )
+  t.match(await host.xl(['destroy', 'web1']), {status: 0, stderr: ''})
 })
 
 t.test('bad host directories', async t => {

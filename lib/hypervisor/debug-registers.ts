@@ -4,10 +4,13 @@
  *
  * Source: SDM vol. 3B 17.2; xen/arch/x86/traps.c (set_debugreg).
  */
+import type {Breakpoint} from '../x86/breakpoints.js'
 import type {LinearMemory} from '../x86/memory.js'
+import {state} from '../x86/state.js'
+import type {Vcpu} from '../x86/vcpu.js'
 import {field} from './record.js'
 
-const dr6 = {ones: 0xffff0ff0n, zero: 0x1000n, singleStep: 0x4000n}
+const dr6 = {ones: 0xffff0ff0n, zero: 0x1000n}
 const dr7 = {ones: 0x400n, zeros: 0xd800n, generalDetect: 0x2000n}
 /** R/W fields of DR7 that say "I/O", which needs CR4.DE of a domain with ports. */
 const ioAccess = 2n
@@ -21,9 +24,28 @@ export function resetDebug(memory: LinearMemory): void {
   memory.uint64[indexOf(7)] = dr7.ones
 }
 
-/** Notes in DR6 that a debug exception comes from single-stepping. */
-export function noteStep(memory: LinearMemory): void {
-  memory.uint64[indexOf(6)] |= dr6.singleStep
+/** Notes in DR6 what a debug exception comes from. */
+export function noteDebug(memory: LinearMemory, status: number): void {
+  memory.uint64[indexOf(6)] |= BigInt(status)
+}
+
+const none: readonly Breakpoint[] = []
+/** By the R/W fields of DR7. */
+const kinds = ['execute', 'write', undefined, 'access'] as const
+/** By its length fields. */
+const lengths = [1, 2, 8, 4]
+
+/** What DR7 enables. */
+export function enabledBreakpoints(memory: LinearMemory): readonly Breakpoint[] {
+  const control = memory.uint32[indexOf(7) * 2]
+  if ((control & 0xff) === 0) return none
+  return [0, 1, 2, 3].flatMap(register => {
+    const kind = kinds[(control >>> (16 + register * 4)) & 3]
+    if (kind === undefined || ((control >>> (register * 2)) & 3) === 0) return []
+    const bytes = lengths[(control >>> (18 + register * 4)) & 3]
+    const address = readDebug(memory, register) & ~BigInt(bytes - 1)
+    return [{bit: 1 << register, address, bytes, kind}]
+  })
 }
 
 /** Reads DR0 to DR7. */
@@ -32,7 +54,9 @@ export function readDebug(memory: LinearMemory, register: number): bigint {
 }
 
 /** Writes DR0 to DR7. False: the guest may not have that value there. */
-export function writeDebug(memory: LinearMemory, register: number, value: bigint): boolean {
+export function writeDebug({memory, base}: Vcpu, register: number, value: bigint): boolean {
+  // The run loop is to see what is enabled.
+  Atomics.store(memory.int32, (base + state.pending) >> 2, 1)
   const index = indexOf(register)
   if (register < 4) {
     const isGuests = value < 0x800000000000n || value >= 0xffff880000000000n

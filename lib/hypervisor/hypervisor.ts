@@ -6,13 +6,14 @@
  */
 import {Hypercall} from '../abi/xen.js'
 import {bug} from '../base/errors.js'
+import type {Breakpoint} from '../x86/breakpoints.js'
 import {materialiseFlags} from '../x86/flags.js'
 import type {LinearMemory} from '../x86/memory.js'
 import type {Fault, Outcome, Platform, PrivilegedInstruction} from '../x86/platform.js'
 import {Gpr, Rflags} from '../x86/registers.js'
 import {Segment, state} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
-import {noteStep, resetDebug} from './debug-registers.js'
+import {enabledBreakpoints, noteDebug, resetDebug} from './debug-registers.js'
 import {Descriptors} from './descriptors.js'
 import {EventChannels} from './event-channels.js'
 import {FreeFrames} from './free-frames.js'
@@ -35,7 +36,6 @@ const Callback = {event: 0, failsafe: 1, syscall: 2, sysenter: 5, syscall32: 7} 
 const Shutdown = {crash: 3, watchdog: 4} as const
 const masksEvents = {trap: 4, callback: 1}
 
-const debug = 1
 const nmi = 2
 const pageFault = 14
 /** Byte offsets in vcpu_info. */
@@ -183,8 +183,7 @@ export class Hypervisor implements Platform {
       uint32[cr2] = uint32[(vcpu.base + state.cr2) >> 2]
       uint32[cr2 + 1] = uint32[(vcpu.base + state.cr2 + 4) >> 2]
     }
-    // The processor's only debug exception: there are no hardware breakpoints.
-    if (fault.vector === debug) noteStep(this.memory)
+    if (fault.debugStatus !== undefined) noteDebug(this.memory, fault.debugStatus)
     this.enter(vcpu, fault.vector, fault.errorCode ?? -1)
   }
 
@@ -194,6 +193,10 @@ export class Hypervisor implements Platform {
     if (handler < 0) return this.crash(vcpu, `${what()} without a handler`)
     const masks = (handlerFlags(this.memory, handler) & masksEvents.trap) !== 0
     if (!bounce(vcpu, handler, masks, errorCode)) this.crash(vcpu, `${what()} found no stack`)
+  }
+
+  breakpoints(): readonly Breakpoint[] {
+    return enabledBreakpoints(this.memory)
   }
 
   privileged(vcpu: Vcpu, instruction: PrivilegedInstruction): Outcome {

@@ -77,7 +77,7 @@ function perform(vcpu: Vcpu, record: MachineRecord, tables: PageTables, instruct
       return undefined
     case 'mov-to-dr':
       if ((instruction.special ?? 0) > 7) return invalidOpcode
-      return writeDebug(vcpu.memory, instruction.special ?? 0, vcpu.gpr(register)) ? undefined : generalProtection
+      return writeDebug(vcpu, instruction.special ?? 0, vcpu.gpr(register)) ? undefined : generalProtection
     case 'clts':
       setTaskSwitched(vcpu, false)
       return undefined

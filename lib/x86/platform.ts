@@ -3,6 +3,7 @@
  * platform for HVM). Methods run on the vCPU's own thread between two guest instructions, with all registers in state memory.
  * RIP is at the instruction unless the text says "after".
  */
+import type {Breakpoint} from './breakpoints.js'
 import type {Vcpu} from './vcpu.js'
 
 /** How a slow-path request ended: done, or an exception to raise at the instruction. */
@@ -12,6 +13,8 @@ export type Outcome = Fault | undefined
 export interface Fault {
   readonly vector: number
   readonly errorCode?: number
+  /** Of #DB: the bits of DR6 that say why. */
+  readonly debugStatus?: number
 }
 
 export interface Platform {
@@ -35,6 +38,8 @@ export interface Platform {
    * `linearHigh` is the upper half of the address the guest used.
    */
   storeToReadOnly(vcpu: Vcpu, machineAddress: number, data: number, size: number, linearHigh: number): boolean
+  /** The breakpoints that are enabled. Who enables one sets `pending`, so that the run loop sees it. */
+  breakpoints(): readonly Breakpoint[]
   /** Called at every return to the guest when `pending` is set: deliver what is deliverable. */
   deliverPending(vcpu: Vcpu): void
   /** Nanoseconds of guest time = TSC ticks (the TSC runs at 1 GHz). */

@@ -6,6 +6,7 @@
  *     ▲                        │ exitReason
  *     └── lookup, fault, preempt, hot, smc ◄─┘
  */
+import {atInstruction, type Breakpoint, Watch} from './breakpoints.js'
 import {Engine} from './engine.js'
 import type {TranslationService} from './jit/compiler.js'
 import type {LinearMemory} from './memory.js'
@@ -19,6 +20,8 @@ import {writeTables} from './tables.js'
 
 /** Block transitions between two looks at the clock. */
 const budgetPerRun = 20_000
+/** DR6.BS. */
+const singleStep = 0x4000
 
 export interface VcpuOptions {
   readonly memory: LinearMemory
@@ -46,6 +49,7 @@ export class Vcpu extends Registers {
   readonly access: GuestAccess
   readonly engine: Engine
   readonly random: (bytes: Uint8Array) => void
+  private readonly frameCount: number
 
   constructor(options: VcpuOptions) {
     super(options.memory, options.base)
@@ -53,7 +57,8 @@ export class Vcpu extends Registers {
     this.platform = options.platform
     this.random = options.random
     this.setU32('frameBase', options.frames.base)
-    this.setU32('frameCount', options.frames.count)
+    this.frameCount = options.frames.count
+    this.setU32('frameCount', this.frameCount)
     this.setU32('dirtyFrames', options.frames.dirty)
     writeTables(options.memory, options.base)
     this.tlb = new Tlb(options.memory, options.base)
@@ -73,6 +78,8 @@ export class Vcpu extends Registers {
 
   /** Runs the guest until `pending` work, the budget or a stop asks to look around. The caller loops. */
   run(): void {
+    const breakpoints = this.platform.breakpoints()
+    if (breakpoints.length > 0) return this.watchedStep(breakpoints)
     if ((this.u32('rflags') & Rflags.tf) !== 0) return this.trapStep()
     this.setU32('budget', budgetPerRun)
     for (;;) {
@@ -112,7 +119,28 @@ export class Vcpu extends Registers {
   private trapStep(): void {
     this.recoverRip()
     if (!this.engine.stepAlone()) this.deliverFault()
-    else if ((this.u32('rflags') & Rflags.tf) !== 0) this.platform.exception(this, {vector: 1})
+    else if ((this.u32('rflags') & Rflags.tf) !== 0) this.platform.exception(this, {vector: 1, debugStatus: singleStep})
+  }
+
+  /** One instruction under the eyes of breakpoints. RFLAGS.RF lets it pass the one at its own address. */
+  private watchedStep(breakpoints: readonly Breakpoint[]): void {
+    this.recoverRip()
+    const flags = this.u32('rflags')
+    const stop = (flags & Rflags.rf) === 0 ? atInstruction(breakpoints, this.rip) : 0
+    if (stop !== 0) return this.platform.exception(this, {vector: 1, debugStatus: stop})
+    // Now: an IRET sets it for the instruction that follows.
+    this.setU32('rflags', flags & ~Rflags.rf)
+    const watch = new Watch(breakpoints)
+    // With an empty TLB and no frame that WebAssembly could enter into it, all accesses are GuestAccess's.
+    this.flushTlb()
+    this.setU32('frameCount', 0)
+    this.access.watch = watch
+    const isDone = this.engine.stepAlone()
+    this.access.watch = undefined
+    this.setU32('frameCount', this.frameCount)
+    if (!isDone) return this.deliverFault()
+    const debugStatus = watch.met | ((this.u32('rflags') & Rflags.tf) === 0 ? 0 : singleStep)
+    if (debugStatus !== 0) this.platform.exception(this, {vector: 1, debugStatus})
   }
 
   /** For what may have set RFLAGS.TF: the next instruction is no longer generated code's. */
@@ -224,7 +252,7 @@ export class Vcpu extends Registers {
 
   /** A machine frame was written behind the CPU's back: it is dirty, and cached code of it goes. */
   frameWritten(mfn: number): void {
-    if (mfn >= this.u32('frameCount')) return
+    if (mfn >= this.frameCount) return
     this.memory.bytes[this.u32('dirtyFrames') + mfn] = 1
     const page = this.u32('frameBase') + mfn * 4096
     if (this.code.hasCode(page)) this.code.invalidatePage(page)

@@ -79,6 +79,7 @@ export function machine(
         selector
       ],
     storeToReadOnly: () => false,
+    breakpoints: () => [],
     deliverPending: () => {},
     timestamp: () => 0,
     nextDeadline: () => Number.POSITIVE_INFINITY,

@@ -102,7 +102,7 @@ export function fpuTaskswitch({vcpu}: Context, args: Arguments): number {
 }
 
 export function setDebugreg({vcpu}: Context, args: Arguments): number {
-  return args.low(0) > 7 ? -Errno.inval : writeDebug(vcpu.memory, args.low(0), args.u64(1)) ? 0 : -Errno.perm
+  return args.low(0) > 7 ? -Errno.inval : writeDebug(vcpu, args.low(0), args.u64(1)) ? 0 : -Errno.perm
 }
 
 export function getDebugreg({vcpu}: Context, args: Arguments): number | bigint {

@@ -5,6 +5,7 @@
  *
  * Source: SDM vol. 3A 4.10 (TLBs), 6.15 (#PF, #GP for non-canonical addresses).
  */
+import type {Watch} from '../breakpoints.js'
 import {ExitReason, state} from '../state.js'
 import type {Vcpu} from '../vcpu.js'
 import {PageFault, type WalkContext, walk, walked} from './paging.js'
@@ -15,6 +16,8 @@ export const nonCanonical = 0xff
 export class GuestAccess {
   /** Set while the instruction that writes to its own page runs alone. */
   allowOwnPage = false
+  /** Sees all accesses of an instruction. */
+  watch: Watch | undefined
   private readonly context: WalkContext
   /** Where a pending read-modify-write through the crossing buffer goes. */
   private pendingLow = 0
@@ -67,6 +70,7 @@ export class GuestAccess {
 
   /** Byte offset of the operand for reading (a copy when it spans pages), or 0 after a fault. */
   read(low: number, high: number, bytes: number): number {
+    this.watch?.note(low, high, bytes, false)
     if (!this.canonical(high)) return 0
     const inPage = low & 0xfff
     if (inPage + bytes <= 4096) {
@@ -111,6 +115,7 @@ export class GuestAccess {
 
   /** Stores `bytes` bytes of scratch. Returns 0 when done, 1 to leave the instruction. */
   write(low: number, high: number, bytes: number): number {
+    this.watch?.note(low, high, bytes, true)
     return this.storeFrom(this.vcpu.base + state.scratch, low, high, bytes)
   }
 
@@ -167,6 +172,7 @@ export class GuestAccess {
 
   /** Opens a read-modify-write: byte offset to work on (the crossing buffer when `commit` must follow), or 0 to leave the instruction. */
   modify(low: number, high: number, bytes: number): number {
+    this.watch?.note(low, high, bytes, true)
     const {vcpu} = this
     if (!this.canonical(high)) return 0
     const inPage = low & 0xfff

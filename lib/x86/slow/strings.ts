@@ -89,6 +89,7 @@ function step(run: Run, elements: number, ...registers: (6 | 7)[]): void {
 /** Byte offset of a run's lowest byte in linear memory, or -1 when it must go element by element. */
 function host(run: Run, address: bigint, elements: number, access: 'read' | 'write'): number {
   const {vcpu} = run
+  if (vcpu.access.watch !== undefined) return -1
   const lowest = run.backward ? address - BigInt((elements - 1) * run.bytes) : address
   const at = vcpu.hostAddress(Number(lowest & 0xffffffffn), Number(BigInt.asIntN(32, lowest >> 32n)), access)
   if (at < 0 || (access === 'write' && vcpu.code.hasCode((at & ~0xfff) >>> 0))) return -1

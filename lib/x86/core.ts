@@ -9,9 +9,10 @@ import {condition, statusFlags} from './conditions.js'
 import {addDispatcher} from './dispatcher.js'
 import {slowPathNumber} from './instruction-set.js'
 import {Status} from './interpret.js'
-import {addHotList, addLinks} from './links.js'
+import {addLinks} from './links.js'
 import {addAccessors} from './mmu/accessors.js'
 import {addRefill} from './mmu/refill.js'
+import {addHotList} from './preemption.js'
 import {addStringRuns} from './string-runs.js'
 
 /**

@@ -18,8 +18,9 @@ import {blockHead} from './block-head.js'
 import {record, recordBytes} from './decode/record.js'
 import {Status} from './interpret.js'
 import {linkCell, pushRegionParameters, regionParameters} from './links.js'
-import {AccessKind} from './mmu/refill.js'
-import {ExitReason, jumpCache, state, tlb} from './state.js'
+import {addEntryOffset, fetchTable, pushIsMapped, pushModeBase, pushPlace} from './mmu/probe.js'
+import {pushPreempted} from './preemption.js'
+import {AccessKind, ExitReason, jumpCache, state} from './state.js'
 
 /** No guest address: the outermost dispatcher never comes back by a RET. */
 const nowhere = -(2n ** 63n)
@@ -95,63 +96,18 @@ function dispatcher(cpuGlobal: number, regionType: number, handlerType: number, 
     code.memory('i32.load', state.codeBits)
     code.op('i32.or')
   }
-  /** Counts the budget down; pushes whether it is used up or something waits. */
-  const preempted = () => {
-    code.localGet(cpu)
-    code.localGet(cpu)
-    code.memory('i32.load', state.budget)
-    code.i32Const(1)
-    code.op('i32.sub')
-    code.localTee(budget)
-    code.memory('i32.store', state.budget)
-    code.localGet(budget)
-    code.i32Const(0)
-    code.op('i32.lt_s')
-    code.localGet(cpu)
-    code.memory('i32.atomic.load', state.pending)
-    code.op('i32.or')
-  }
+  const preempted = () => pushPreempted(code, cpu, budget)
   /** Sets `entry` to the fetch TLB's entry of an address. */
   const findEntry = (address: number) => {
-    code.localGet(cpu)
-    code.localGet(cpu)
-    code.memory('i32.load', state.mmuMode)
-    code.i32Const(tlb.kinds * tlb.tableBytes)
-    code.op('i32.mul')
-    code.op('i32.add')
+    pushModeBase(code, cpu)
     code.localGet(address)
-    code.op('i32.wrap_i64')
-    code.i32Const(8)
-    code.op('i32.shr_u')
-    code.i32Const((tlb.entries - 1) * tlb.entryBytes)
-    code.op('i32.and')
-    code.op('i32.add')
+    addEntryOffset(code)
     code.localSet(entry)
   }
-  const fetchTable = tlb.start + AccessKind.fetch * tlb.tableBytes
-  /** Pushes whether `entry` is of the address's page. */
-  const entryIsOf = (address: number) => {
-    code.localGet(entry)
-    code.memory('i64.load', fetchTable)
-    code.localGet(address)
-    code.i64Const(-4096)
-    code.op('i64.and')
-    code.op('i64.eq')
-  }
-  /** Pushes where the address lies, when `entry` is of its page. */
-  const placeOf = (address: number) => {
-    code.localGet(entry)
-    code.memory('i32.load', fetchTable + 8)
-    code.localGet(address)
-    code.op('i32.wrap_i64')
-    code.op('i32.add')
-  }
+  const entryIsOf = (address: number) => pushIsMapped(code, entry, fetchTable(0), address)
+  const placeOf = (address: number) => pushPlace(code, entry, fetchTable(0), address)
   /** Runs the translation whose word is in `entry`; pushes its status. */
   const runTranslation = () => {
-    code.localGet(cpu)
-    code.localGet(at)
-    code.memory('i32.load', blockHead.page)
-    code.memory('i32.store', state.currentPage)
     code.localGet(entry)
     code.i32Const(16)
     code.op('i32.shr_u')
@@ -319,6 +275,11 @@ function dispatcher(cpuGlobal: number, regionType: number, handlerType: number, 
   leave(ExitReason.lookup)
   code.end()
   code.end()
+  // Code of its page runs now.
+  code.localGet(cpu)
+  code.localGet(at)
+  code.memory('i32.load', blockHead.page)
+  code.memory('i32.store', state.currentPage)
   // A translation? Its word is table slot | entry number << 16.
   code.localGet(at)
   code.memory('i32.load', blockHead.translation)
@@ -352,10 +313,6 @@ function dispatcher(cpuGlobal: number, regionType: number, handlerType: number, 
   code.memory('i32.store', state.exitDetail)
   leave(ExitReason.hot)
   code.end()
-  code.localGet(cpu)
-  code.localGet(at)
-  code.memory('i32.load', blockHead.page)
-  code.memory('i32.store', state.currentPage)
   code.loop()
   code.localGet(at)
   code.i32Const(recordBytes)

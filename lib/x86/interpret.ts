@@ -9,8 +9,8 @@ import {record} from './decode/record.js'
 import {FlagKind} from './flags.js'
 import type {Op, RegisterRef, Template} from './ir/op.js'
 import {type CallHelper, Lowering} from './lower.js'
-import {AccessKind} from './mmu/refill.js'
-import {state, tlb} from './state.js'
+import {pushModeBase, tlbTable} from './mmu/probe.js'
+import {AccessKind, state} from './state.js'
 
 export const Status = {next: 0, exit: 1, blockEnd: 2} as const
 
@@ -32,12 +32,7 @@ export class Interpreter extends Lowering {
     const {code} = this
     if (template.ops.some(op => op.kind === 'load' || op.kind === 'store')) {
       // User mode's tables lie behind supervisor mode's.
-      code.localGet(this.cpu)
-      code.memory('i32.load', state.mmuMode)
-      code.i32Const(tlb.kinds * tlb.tableBytes)
-      code.op('i32.mul')
-      code.localGet(this.cpu)
-      code.op('i32.add')
+      pushModeBase(code, this.cpu)
       code.localSet(this.tlbLocal)
     }
     this.lower(template)
@@ -206,7 +201,7 @@ export class Interpreter extends Lowering {
   }
 
   protected tlbOffset(write: boolean): number {
-    return tlb.start + (write ? AccessKind.write : AccessKind.read) * tlb.tableBytes
+    return tlbTable(0, write ? AccessKind.write : AccessKind.read)
   }
 
   protected exit(): void {

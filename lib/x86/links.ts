@@ -13,8 +13,9 @@
  */
 import {Code, type Module} from '../wasm/builder.js'
 import {Status} from './interpret.js'
-import {AccessKind} from './mmu/refill.js'
-import {hotList, state, tlb} from './state.js'
+import {addEntryOffset, fetchTable, pushIsMapped, pushPlace} from './mmu/probe.js'
+import {pushPreempted} from './preemption.js'
+import {state} from './state.js'
 
 export const linkCell = {bytes: 32, translation: 0, epoch: 4, addend: 8, target: 16} as const
 
@@ -63,44 +64,6 @@ export function addLinks(module: Module, context: LinkContext): void {
   }
 }
 
-/**
- * Adds `noteHot(counter)`: a region's counter has run down. It is noted for the run loop, which looks soon (the budget is used up), and starts again, so that the
- * region is left now and then.
- */
-export function addHotList(module: Module, cpuGlobal: number): void {
-  const code = new Code(['i32'])
-  const [counter] = [0]
-  const cpu = code.local('i32')
-  const count = code.local('i32')
-  code.localGet(counter)
-  code.i32Const(hotList.again)
-  code.memory('i32.store')
-  code.globalGet(cpuGlobal)
-  code.localTee(cpu)
-  code.memory('i32.load', hotList.count)
-  code.localTee(count)
-  code.i32Const(hotList.entries)
-  code.op('i32.lt_u')
-  code.if()
-  code.localGet(cpu)
-  code.localGet(count)
-  code.i32Const(2)
-  code.op('i32.shl')
-  code.op('i32.add')
-  code.localGet(counter)
-  code.memory('i32.store', hotList.start)
-  code.localGet(cpu)
-  code.localGet(count)
-  code.i32Const(1)
-  code.op('i32.add')
-  code.memory('i32.store', hotList.count)
-  code.end()
-  code.localGet(cpu)
-  code.i32Const(0)
-  code.memory('i32.store', state.budget)
-  module.function('noteHot', ['i32'], [], code)
-}
-
 /** Sets RIP and gives a status. */
 function leaveCode(cpuGlobal: number, status: number): Code {
   const code = new Code(['i64'])
@@ -114,38 +77,20 @@ function leaveCode(cpuGlobal: number, status: number): Code {
 /** First parameters of both. */
 const [target, cell] = [0, 1]
 
-function fetchTable(mode: number): number {
-  return tlb.start + (mode * tlb.kinds + AccessKind.fetch) * tlb.tableBytes
-}
-
-/** Pushes the address that stands for the fetch TLB's entry of an address, `fetchTable` before it. */
-function pushEntry(code: Code, cpu: number, address: number): void {
+/** Sets `entry` to the fetch TLB's entry of an address; branches to label 0 unless it is of the address's page. */
+function leaveUnlessMapped(code: Code, cpu: number, entry: number, address: number, mode: number): void {
   code.localGet(cpu)
   code.localGet(address)
-  code.op('i32.wrap_i64')
-  code.i32Const(8)
-  code.op('i32.shr_u')
-  code.i32Const((tlb.entries - 1) * tlb.entryBytes)
-  code.op('i32.and')
-  code.op('i32.add')
-}
-
-/** Branches to label 0 unless the entry in `entry` is of the address's page. */
-function leaveUnlessMapped(code: Code, entry: number, address: number, mode: number): void {
-  code.localGet(entry)
-  code.memory('i64.load', fetchTable(mode))
-  code.localGet(address)
-  code.i64Const(-4096)
-  code.op('i64.and')
-  code.op('i64.ne')
+  addEntryOffset(code)
+  code.localSet(entry)
+  pushIsMapped(code, entry, fetchTable(mode), address)
+  code.op('i32.eqz')
   code.brIf(0)
 }
 
 /** Branches to label 0 unless the cell is right and nothing waits; leaves the code's epoch in `epoch`. */
 function leaveUnlessLinked(code: Code, cpu: number, entry: number, epoch: number, mode: number): void {
-  pushEntry(code, cpu, target)
-  code.localSet(entry)
-  leaveUnlessMapped(code, entry, target, mode)
+  leaveUnlessMapped(code, cpu, entry, target, mode)
   code.localGet(cell)
   code.memory('i64.load', linkCell.target)
   code.localGet(target)
@@ -164,24 +109,7 @@ function leaveUnlessLinked(code: Code, cpu: number, entry: number, epoch: number
   code.memory('i32.load', fetchTable(mode) + 8)
   code.op('i32.ne')
   code.brIf(0)
-  leaveIfPreempted(code, cpu, entry)
-}
-
-/** Counts the budget down; branches to label 0 when it is used up or something waits. `scratch` is an i32 local. */
-function leaveIfPreempted(code: Code, cpu: number, scratch: number): void {
-  code.localGet(cpu)
-  code.localGet(cpu)
-  code.memory('i32.load', state.budget)
-  code.i32Const(1)
-  code.op('i32.sub')
-  code.localTee(scratch)
-  code.memory('i32.store', state.budget)
-  code.localGet(scratch)
-  code.i32Const(0)
-  code.op('i32.lt_s')
-  code.localGet(cpu)
-  code.memory('i32.load', state.pending)
-  code.op('i32.or')
+  pushPreempted(code, cpu, entry)
   code.brIf(0)
 }
 
@@ -304,14 +232,8 @@ function callCode({cpuGlobal, regionType, dispatch}: LinkContext, mode: number):
   code.i32Const(64 | mode)
   code.op('i32.ne')
   code.brIf(0)
-  pushEntry(code, cpu, returnRip)
-  code.localSet(entry)
-  leaveUnlessMapped(code, entry, returnRip, mode)
-  code.localGet(entry)
-  code.memory('i32.load', fetchTable(mode) + 8)
-  code.localGet(returnRip)
-  code.op('i32.wrap_i64')
-  code.op('i32.add')
+  leaveUnlessMapped(code, cpu, entry, returnRip, mode)
+  pushPlace(code, entry, fetchTable(mode), returnRip)
   code.localGet(returnPlace)
   code.op('i32.ne')
   code.brIf(0)

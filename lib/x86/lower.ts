@@ -3,12 +3,12 @@
  * inline TLB probe, structured control maps one to one. A tier says where registers, immediates and flags live and how an
  * instruction is left early.
  *
- * The probe: entry = TLB + (address >> 12 & 1023) * 16; hit when tag ^ address <= 4096 - bytes, which also proves that the access stays
- * inside its page. A miss calls the core module (mmu/refill.ts), which refills the TLB, or asks TypeScript (mmu/access.ts) for what is not simple.
+ * A miss of the probe (mmu/probe.ts) calls the core module (mmu/refill.ts), which refills the TLB, or asks TypeScript (mmu/access.ts) for what is not simple.
  */
 import type {Code, MemoryOp} from '../wasm/builder.js'
 import type {WasmType} from '../wasm/opcodes.js'
 import type {Op, Template, ValueId} from './ir/op.js'
+import {probeOperand} from './mmu/probe.js'
 import {state} from './state.js'
 
 /** Writes a call of one of the functions in callable.ts; `tail`: as the end of the function. */
@@ -199,26 +199,8 @@ export abstract class Lowering {
   private probe(address: number, bytes: number, write: boolean, host: number, miss: () => void): void {
     const {code} = this
     const entry = this.temporary('i32')
-    code.localGet(address)
-    code.op('i32.wrap_i64')
-    code.i32Const(8)
-    code.op('i32.shr_u')
-    code.i32Const(0x3ff0)
-    code.op('i32.and')
     this.tlbBase(write)
-    code.op('i32.add')
-    code.localTee(entry)
-    code.memory('i32.load', this.tlbOffset(write) + 8)
-    code.localGet(address)
-    code.op('i32.wrap_i64')
-    code.op('i32.add')
-    code.localSet(host)
-    code.localGet(entry)
-    code.memory('i64.load', this.tlbOffset(write))
-    code.localGet(address)
-    code.op('i64.xor')
-    code.i64Const(4096 - bytes)
-    code.op('i64.gt_u')
+    probeOperand(code, {entry, host, table: this.tlbOffset(write), address, bytes})
     code.unlikely()
     code.if()
     this.depth++

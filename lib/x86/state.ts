@@ -103,6 +103,9 @@ export const tlb = {
   start: 0x8000,
 } as const
 
+/** Kinds of access: the order of a mode's tables. */
+export const AccessKind = {read: 0, write: 1, fetch: 2} as const
+
 /** The log of filled TLB entries: u32 byte offsets. A full one means that a flush clears whole tables. */
 export const tlbLog = {start: 0x2000, entries: 2048} as const
 

@@ -10,9 +10,9 @@
  */
 import {Code, type Module} from '../wasm/builder.js'
 import {record} from './decode/record.js'
-import {AccessKind} from './mmu/refill.js'
+import {addEntryOffset, pushModeBase, tlbTable} from './mmu/probe.js'
 import {Rflags} from './registers.js'
-import {state, tlb} from './state.js'
+import {AccessKind, state} from './state.js'
 
 const rax = state.gpr
 const rcx = state.gpr + 8
@@ -69,20 +69,10 @@ function runCode(cpuGlobal: number, refill: number, moves: boolean): Code {
   }
   /** The byte offset in linear memory of what RSI or RDI points to. */
   const place = (offset: number, kind: number, into: number) => {
-    const table = tlb.start + kind * tlb.tableBytes
-    code.localGet(cpu)
-    code.localGet(cpu)
-    code.memory('i32.load', state.mmuMode)
-    code.i32Const(tlb.kinds * tlb.tableBytes)
-    code.op('i32.mul')
-    code.op('i32.add')
+    const table = tlbTable(0, kind)
+    pushModeBase(code, cpu)
     register(offset)
-    code.op('i32.wrap_i64')
-    code.i32Const(8)
-    code.op('i32.shr_u')
-    code.i32Const((tlb.entries - 1) * tlb.entryBytes)
-    code.op('i32.and')
-    code.op('i32.add')
+    addEntryOffset(code)
     code.localTee(entry)
     code.memory('i64.load', table)
     register(offset)

@@ -11,8 +11,8 @@ import {extendTo64} from '../interpret.js'
 import type {Op, RegisterRef, Template} from '../ir/op.js'
 import {callNames} from '../links.js'
 import {type CallHelper, Lowering} from '../lower.js'
-import {AccessKind} from '../mmu/refill.js'
-import {state, tlb} from '../state.js'
+import {tlbTable} from '../mmu/probe.js'
+import {AccessKind, state} from '../state.js'
 
 /** What the current instruction is. */
 export interface Place {
@@ -370,7 +370,7 @@ export class Translator extends Lowering {
   }
 
   protected tlbOffset(write: boolean): number {
-    return tlb.start + (this.mmuMode * tlb.kinds + (write ? AccessKind.write : AccessKind.read)) * tlb.tableBytes
+    return tlbTable(this.mmuMode, write ? AccessKind.write : AccessKind.read)
   }
 
   protected exit(): void {

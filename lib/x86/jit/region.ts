@@ -10,7 +10,6 @@
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import type {Template} from '../ir/op.js'
 import {withoutCarry, withoutFlags} from '../ir/template.js'
-import {planRegisters} from './registers.js'
 
 export interface RegionInstruction {
   readonly decoded: DecodedInstruction
@@ -162,7 +161,6 @@ function assemble(starts: Set<number>, entries: Set<number>, seen: Map<number, R
       if (at !== undefined) blocks[at].predecessors++
     }
   markFlags(blocks, index)
-  planRegisters(blocks, index)
   return {blocks, index}
 }
 

@@ -20,6 +20,7 @@ import {Baseline} from './baseline.js'
 import {arrangeLoops, type Item} from './loops.js'
 import {type Exits, Translator} from './lower.js'
 import {loweredTemplate, type Region, type RegionBlock, type RegionInstruction} from './region.js'
+import {planRegisters} from './registers.js'
 import {DirectWays, SharedWays, type WaysOut} from './ways-out.js'
 
 /** Backward jumps before a region returns to the dispatcher. */
@@ -45,6 +46,7 @@ export function translate(region: Region, context: TranslationContext): Code {
   const code = new Code(regionParameters)
   const [next, cpu] = [0, 1]
   const optimized = context.counter === undefined
+  if (optimized) planRegisters(blocks, index)
   // The baseline form has few locals: more than 32 bytes of them are zeroed by a slow loop.
   const budget = optimized ? code.local('i32') : undefined
   const count = blocks.length

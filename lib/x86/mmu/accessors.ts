@@ -8,8 +8,9 @@
  */
 import {Code, type MemoryOp, type Module} from '../../wasm/builder.js'
 import type {WasmType} from '../../wasm/opcodes.js'
-import {state, tlb} from '../state.js'
-import {AccessKind, type SlowAccess} from './refill.js'
+import {AccessKind, state} from '../state.js'
+import {probeOperand, tlbTable} from './probe.js'
+import type {SlowAccess} from './refill.js'
 
 const modeNames = ['Supervisor', 'User'] as const
 
@@ -47,7 +48,7 @@ export function addAccessors(module: Module, cpuGlobal: number, slow: SlowAccess
     const [parameters, results] = signatureOf(access, bytes)
     const code = new Code(parameters)
     const kind = access === 'read' ? AccessKind.read : AccessKind.write
-    const accessor = new Accessor(code, cpuGlobal, tlb.start + (mode * tlb.kinds + kind) * tlb.tableBytes)
+    const accessor = new Accessor(code, cpuGlobal, tlbTable(mode, kind))
     accessor[access](bytes, slow[access === 'open' ? 'modify' : access])
     module.function(accessorName(access, bytes, mode), parameters, results, code)
   }
@@ -128,29 +129,10 @@ class Accessor {
 
   /** Looks into the TLB: leaves the operand's place in `host`; opens an `if` for when it is not there. */
   private find(bytes: number): void {
-    const {code, cpu, entry, host, table} = this
-    const address = 0
+    const {code, entry, host, table} = this
     code.globalGet(this.cpuGlobal)
-    code.localTee(cpu)
-    code.localGet(address)
-    code.op('i32.wrap_i64')
-    code.i32Const(8)
-    code.op('i32.shr_u')
-    code.i32Const((tlb.entries - 1) * tlb.entryBytes)
-    code.op('i32.and')
-    code.op('i32.add')
-    code.localTee(entry)
-    code.memory('i32.load', table + 8)
-    code.localGet(address)
-    code.op('i32.wrap_i64')
-    code.op('i32.add')
-    code.localSet(host)
-    code.localGet(entry)
-    code.memory('i64.load', table)
-    code.localGet(address)
-    code.op('i64.xor')
-    code.i64Const(4096 - bytes)
-    code.op('i64.gt_u')
+    code.localTee(this.cpu)
+    probeOperand(code, {entry, host, table, address: 0, bytes})
     code.unlikely()
     code.if()
   }

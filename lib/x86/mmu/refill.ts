@@ -11,11 +11,9 @@
  * Source: SDM vol. 3A 4.5, 4.6; the walk in TypeScript is paging.ts.
  */
 import {Code, type Module} from '../../wasm/builder.js'
-import {state, tlb, tlbLog} from '../state.js'
+import {AccessKind, state, tlb, tlbLog} from '../state.js'
 import {Pte} from './paging.js'
-
-/** Kinds of access as the functions here take them. */
-export const AccessKind = {read: 0, write: 1, fetch: 2} as const
+import {addEntryOffset} from './probe.js'
 
 /** Indices of imported functions in the module: what to call when a miss is not simple. */
 export interface MissImports {
@@ -308,12 +306,7 @@ function refillCode(cpuGlobal: number, translate: number): Code {
   code.op('i32.mul')
   code.op('i32.add')
   code.localGet(address)
-  code.op('i32.wrap_i64')
-  code.i32Const(8)
-  code.op('i32.shr_u')
-  code.i32Const((tlb.entries - 1) * tlb.entryBytes)
-  code.op('i32.and')
-  code.op('i32.add')
+  addEntryOffset(code)
   code.localTee(at)
   code.localGet(address)
   code.i64Const(-4096)

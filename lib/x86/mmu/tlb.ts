@@ -8,8 +8,7 @@
  * The jump cache leads from where RIP lies in linear memory to decoded code. The fetch TLB stands before it, so a flush leaves it alone.
  */
 import type {LinearMemory} from '../memory.js'
-import {jumpCache, state, tlb, tlbLog} from '../state.js'
-import {AccessKind} from './refill.js'
+import {AccessKind, jumpCache, state, tlb, tlbLog} from '../state.js'
 
 const wayWords = jumpCache.wayBytes / 4
 const allBytes = 2 * tlb.kinds * tlb.tableBytes

@@ -1,0 +1,76 @@
+/**
+ * Looking into the software TLB from generated code: the pieces that translations, handlers and the core module are put together from. `entry` is a
+ * local with the address of an entry less `table`, the offset of its table in the vCPU area; addresses are i64 locals.
+ *
+ * Source: tlb in state.ts (geometry).
+ */
+import type {Code} from '../../wasm/builder.js'
+import {AccessKind, state, tlb} from '../state.js'
+
+/** Offset in the vCPU area of a mode's table for a kind of access. */
+export function tlbTable(mode: number, kind: number): number {
+  return tlb.start + (mode * tlb.kinds + kind) * tlb.tableBytes
+}
+
+/** A mode's table for fetches. */
+export const fetchTable = (mode: number) => tlbTable(mode, AccessKind.fetch)
+
+/** Pushes the vCPU's address moved to the tables of the current mode: the base of tables of mode 0. */
+export function pushModeBase(code: Code, cpu: number): void {
+  code.localGet(cpu)
+  code.localGet(cpu)
+  code.memory('i32.load', state.mmuMode)
+  code.i32Const(tlb.kinds * tlb.tableBytes)
+  code.op('i32.mul')
+  code.op('i32.add')
+}
+
+/** Adds to the base on the stack what lies between a table's start and the entry of the address above it. */
+export function addEntryOffset(code: Code): void {
+  code.op('i32.wrap_i64')
+  code.i32Const(8)
+  code.op('i32.shr_u')
+  code.i32Const((tlb.entries - 1) * tlb.entryBytes)
+  code.op('i32.and')
+  code.op('i32.add')
+}
+
+/** Pushes whether the entry is of the address's page. */
+export function pushIsMapped(code: Code, entry: number, table: number, address: number): void {
+  code.localGet(entry)
+  code.memory('i64.load', table)
+  code.localGet(address)
+  code.i64Const(-4096)
+  code.op('i64.and')
+  code.op('i64.eq')
+}
+
+/** Pushes where the address lies in linear memory, when the entry is of its page. */
+export function pushPlace(code: Code, entry: number, table: number, address: number): void {
+  code.localGet(entry)
+  code.memory('i32.load', table + 8)
+  code.localGet(address)
+  code.op('i32.wrap_i64')
+  code.op('i32.add')
+}
+
+/**
+ * Looks up an operand; the base of the tables is on the stack. Sets `entry`, and `host` to the operand's place; pushes whether that is of no use:
+ * another page's entry, or an operand that does not end in its page. Tag ^ address <= 4096 - bytes proves both.
+ */
+export function probeOperand(
+  code: Code,
+  {entry, host, table, address, bytes}: {entry: number; host: number; table: number; address: number; bytes: number},
+): void {
+  code.localGet(address)
+  addEntryOffset(code)
+  code.localSet(entry)
+  pushPlace(code, entry, table, address)
+  code.localSet(host)
+  code.localGet(entry)
+  code.memory('i64.load', table)
+  code.localGet(address)
+  code.op('i64.xor')
+  code.i64Const(4096 - bytes)
+  code.op('i64.gt_u')
+}

@@ -17,7 +17,7 @@ import {Code, type Module} from '../wasm/builder.js'
 import {blockHead} from './block-head.js'
 import {record, recordBytes} from './decode/record.js'
 import {Status} from './interpret.js'
-import {linkCell, pushRegionParameters, regionParameters} from './links.js'
+import {linkCell, pushTranslation, regionParameters} from './links.js'
 import {addEntryOffset, fetchTable, pushIsMapped, pushModeBase, pushPlace} from './mmu/probe.js'
 import {pushPreempted} from './preemption.js'
 import {AccessKind, ExitReason, jumpCache, state} from './state.js'
@@ -108,13 +108,7 @@ function dispatcher(cpuGlobal: number, regionType: number, handlerType: number, 
   const placeOf = (address: number) => pushPlace(code, entry, fetchTable(0), address)
   /** Runs the translation whose word is in `entry`; pushes its status. */
   const runTranslation = () => {
-    code.localGet(entry)
-    code.i32Const(16)
-    code.op('i32.shr_u')
-    pushRegionParameters(code, cpu)
-    code.localGet(entry)
-    code.i32Const(0xffff)
-    code.op('i32.and')
+    pushTranslation(code, cpu, entry)
     code.callIndirect(regionType)
   }
   /** A link that led here remembers the translation whose word is in `entry`. */

@@ -31,10 +31,16 @@ const deepest = 64
  */
 export const regionParameters = ['i32', 'i32', 'i64', 'i64', 'i64'] as const
 
-/** Pushes all of them but the entry number, which is on the stack. */
-export function pushRegionParameters(code: Code, cpu: number): void {
+/** Pushes what an indirect call of a translation takes: the parameters and the table slot. `word` is a local with slot | entry number << 16. */
+export function pushTranslation(code: Code, cpu: number, word: number): void {
+  code.localGet(word)
+  code.i32Const(16)
+  code.op('i32.shr_u')
   code.localGet(cpu)
   for (let flag = 0; flag < 3; flag++) code.i64Const(0)
+  code.localGet(word)
+  code.i32Const(0xffff)
+  code.op('i32.and')
 }
 
 /** Names of the functions, by MMU mode. */
@@ -113,8 +119,8 @@ function leaveUnlessLinked(code: Code, cpu: number, entry: number, epoch: number
   code.brIf(0)
 }
 
-/** Makes the target's page the one whose code runs; pushes what an indirect call of the cell's translation takes. */
-function pushTranslation(code: Code, cpu: number, word: number): void {
+/** Makes the target's page the one whose code runs; pushes what an indirect call of the cell's translation takes. `word` is an i32 local. */
+function enterTarget(code: Code, cpu: number, word: number): void {
   code.localGet(cpu)
   code.localGet(cell)
   code.memory('i32.load', linkCell.addend)
@@ -126,13 +132,8 @@ function pushTranslation(code: Code, cpu: number, word: number): void {
   code.memory('i32.store', state.currentPage)
   code.localGet(cell)
   code.memory('i32.load', linkCell.translation)
-  code.localTee(word)
-  code.i32Const(16)
-  code.op('i32.shr_u')
-  pushRegionParameters(code, cpu)
-  code.localGet(word)
-  code.i32Const(0xffff)
-  code.op('i32.and')
+  code.localSet(word)
+  pushTranslation(code, cpu, word)
 }
 
 /** Leaves word for the dispatcher: where to go, and which cell to fill. */
@@ -154,7 +155,7 @@ function jumpCode({cpuGlobal, regionType}: LinkContext, mode: number): Code {
   code.localSet(cpu)
   code.block()
   leaveUnlessLinked(code, cpu, entry, epoch, mode)
-  pushTranslation(code, cpu, entry)
+  enterTarget(code, cpu, entry)
   code.returnCallIndirect(regionType)
   code.end()
   askDispatcher(code, cpu)
@@ -199,7 +200,7 @@ function callCode({cpuGlobal, regionType, dispatch}: LinkContext, mode: number):
   code.i32Const(1)
   code.op('i32.add')
   code.memory('i32.store', state.callDepth)
-  pushTranslation(code, cpu, entry)
+  enterTarget(code, cpu, entry)
   code.callIndirect(regionType)
   code.localSet(entry)
   code.localGet(cpu)

@@ -75,21 +75,18 @@ class Accessor {
 
   read(bytes: number, slow: number): void {
     const {code} = this
-    this.find(bytes)
-    this.callSlow(bytes, slow)
-    code.localTee(this.host)
-    code.op('i32.eqz')
-    code.if()
-    this.storeRip(1)
-    if (bytes === 8) code.i64Const(0)
-    else code.i32Const(0)
-    code.i32Const(1)
-    code.return()
-    code.end()
-    code.end()
-    code.localGet(this.host)
+    this.findOr(bytes, slow, () => {
+      if (bytes === 8) code.i64Const(0)
+      else code.i32Const(0)
+      code.i32Const(1)
+      code.return()
+    })
     code.memory(loads[bytes])
     code.i32Const(0)
+  }
+
+  open(bytes: number, slow: number): void {
+    this.findOr(bytes, slow, () => {})
   }
 
   write(bytes: number, slow: number): void {
@@ -114,7 +111,8 @@ class Accessor {
     code.i32Const(0)
   }
 
-  open(bytes: number, slow: number): void {
+  /** Pushes the operand's place, 0 after a fault, for which `faulted` is written. RIP is the second parameter. */
+  private findOr(bytes: number, slow: number, faulted: () => void): void {
     const {code} = this
     this.find(bytes)
     this.callSlow(bytes, slow)
@@ -122,6 +120,7 @@ class Accessor {
     code.op('i32.eqz')
     code.if()
     this.storeRip(1)
+    faulted()
     code.end()
     code.end()
     code.localGet(this.host)

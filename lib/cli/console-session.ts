@@ -18,7 +18,7 @@ export function parseEscape(text: string): number | undefined {
   return text.length === 1 ? text.charCodeAt(0) : undefined
 }
 
-/** How long a domain process may take to notice that its console was left. */
+/** How long a domain process may take to notice that its console was left, and to send what it had printed before. */
 const hangUpPatienceMs = 1000
 
 const deadlySignals: Partial<Record<NodeJS.Signals, number>> = {SIGHUP: 129, SIGINT: 130, SIGTERM: 143}
@@ -47,6 +47,7 @@ export function runSession(
   })
   return new Promise(resolve => {
     let over = false
+    let leaving = false
     const finish = (end: SessionEnd): void => {
       if (over) return
       over = true
@@ -64,13 +65,21 @@ export function runSession(
       resolve(end)
     }
     const onInput = (bytes: Buffer): void => {
+      if (leaving) return
       const at = bytes.indexOf(escapeCode)
       const forGuest = at === -1 ? bytes : bytes.subarray(0, at)
       if (forGuest.length > 0 && stream.writable && !stream.write(forGuest)) {
         stdin.pause()
         stream.once('drain', () => stdin.resume())
       }
-      if (at !== -1) finish('detached')
+      if (at !== -1) leave()
+    }
+    // A person has seen what he leaves. A script's key comes with the attachment: it gets what the domain had printed by then.
+    const leave = (): void => {
+      leaving = true
+      if (terminal) return finish('detached')
+      stream.end()
+      setTimeout(() => finish('detached'), hangUpPatienceMs).unref()
     }
     const ignore = (): void => {}
     if (terminal) {
@@ -87,8 +96,9 @@ export function runSession(
       stdout.once('drain', () => stream.resume())
     })
     stream.on('error', ignore)
-    stream.once('end', () => finish('ended'))
-    stream.once('close', () => finish('ended'))
+    const closed = (): void => finish(leaving ? 'detached' : 'ended')
+    stream.once('end', closed)
+    stream.once('close', closed)
     stream.resume()
   })
 }

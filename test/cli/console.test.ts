@@ -1,7 +1,7 @@
 /** The console as people and scripts use it: to the last byte, from pipes and terminals, several at once, and left with Ctrl-]. */
 import {spawnSync} from 'node:child_process'
 import {once} from 'node:events'
-import {PassThrough} from 'node:stream'
+import {Duplex, PassThrough} from 'node:stream'
 import {fileURLToPath} from 'node:url'
 import t from 'tap'
 import {parseEscape, runSession} from '../../lib/cli/console-session.js'
@@ -76,6 +76,25 @@ t.test('Ctrl-] leaves and the domain lives on', async t => {
   t.match(await host.xl(['console', '-e', '^X', 'a'], '\x18'), {status: 0})
   t.match(await host.xl(['console', '-e', '^X', 'a'], 'poweroff\r'), {status: 0, stdout: /ls.*poweroff/s})
   t.notMatch((await host.xl(['list'])).stdout, /^a /m)
+})
+
+t.test('a script that leaves with its first key is shown what the domain had printed', async t => {
+  const stdin = new PassThrough()
+  const stdout = new PassThrough()
+  // The other end of the socket: it prints late, and closes when it is told of the end.
+  const stream = new Duplex({
+    read() {},
+    write: (_bytes, _encoding, done) => done(),
+    final(done) {
+      this.push('printed before')
+      this.push(null)
+      done()
+    },
+  })
+  const session = runSession(stream, {stdin, stdout} as unknown as World)
+  stdin.write('\x1dnever typed')
+  t.equal(await session, 'detached')
+  t.equal(String(stdout.read()), 'printed before')
 })
 
 t.test('what console refuses', async t => {

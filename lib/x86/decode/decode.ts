@@ -317,6 +317,7 @@ class Decoder extends Cursor {
     switch (op.source) {
       case Source.form:
       case Source.memory:
+      case Source.x87Rm:
         return true
       case Source.modrmRm:
         if (!this.isMemory) this.general(rm | this.extendRm, op.byte)

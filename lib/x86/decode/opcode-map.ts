@@ -56,6 +56,7 @@ export const Source = {
   relative: 14,
   farPointer: 15,
   memory: 16, //       memory in ModRM.rm
+  x87Rm: 17, //        x87 register in ModRM.rm
 } as const
 
 // biome-ignore format: a table
@@ -66,7 +67,8 @@ const sourceOf: Record<string, number> = {
   X: Source.string, Y: Source.string, O: Source.offset, I: Source.immediate, J: Source.relative, A: Source.farPointer,
 }
 
-function parse(instruction: Instruction, form: Form, id: number): ParsedForm {
+/** A form's encoding and operands, read; `id` is a number of its own. */
+export function parse(instruction: Instruction, form: Form, id: number): ParsedForm {
   let tokens = form.encoding.split(' ')
   let prefix: string | undefined
   let vex = false
@@ -108,15 +110,14 @@ function parse(instruction: Instruction, form: Form, id: number): ParsedForm {
     }
   }
   const ops = form.operands.map(text => {
-    if (['AL', 'rAX', 'eAX', 'CL', 'DX', 'rDX', '1'].includes(text))
-      return {letter: 'fixed', size: '', text, source: Source.form, byte: false}
+    if (text === 'STi') return {letter: text, size: '', text, source: Source.x87Rm, byte: false}
+    if (!/^[A-Z][a-z]{0,2}$/.test(text)) return {letter: 'fixed', size: '', text, source: Source.form, byte: false}
     const [letter, size] = [text[0], text.slice(1)]
     return {letter, size, text, source: sourceOf[letter], byte: size === 'b'}
   })
   const letters = ops.map(o => o.letter)
   const memoryOnly = letters.includes('M')
-  const registerOnly = letters.some(l => 'RUN'.includes(l))
-  const implicitAddress = /^(LOOP|JRCXZ|XLAT|MASKMOV|MONITOR)/.test(instruction.mnemonic)
+  const registerOnly = letters.some(l => ['R', 'U', 'N', 'STi'].includes(l))
   return {
     instruction,
     form,
@@ -132,7 +133,7 @@ function parse(instruction: Instruction, form: Form, id: number): ParsedForm {
     registerOnly,
     id,
     ops,
-    usesAddress: implicitAddress || letters.some(l => 'XYO'.includes(l)),
+    usesAddress: form.options.usesAddress === true || letters.some(l => 'XYO'.includes(l)),
   }
 }
 

@@ -62,6 +62,7 @@ function makeShared(form: ParsedForm, sizes: Sizes, variantKey: number): Shared 
       case Source.offset:
         return {bits, kind: 'memory'}
       case Source.string:
+      case Source.x87Rm:
         return {bits, kind: 'fixed'}
       case Source.immediate:
       case Source.farPointer:
@@ -86,7 +87,11 @@ function makeShared(form: ParsedForm, sizes: Sizes, variantKey: number): Shared 
 }
 
 /** Bits of an operand by its size letters. */
-function widthOf(size: string, form: ParsedForm, {operandBits, codeBits, wide}: Sizes): number {
+export function widthOf(
+  size: string,
+  form: ParsedForm,
+  {operandBits, codeBits, wide}: Pick<Sizes, 'operandBits' | 'codeBits' | 'wide'>,
+): number {
   switch (size) {
     case 'b':
       return 8
@@ -125,7 +130,9 @@ function fixedOperand(op: OperandSpec, operandBits: number): Operand {
       return {bits: Math.min(operandBits, 32), kind: 'register', ref: {fixed: 0}}
     case 'rDX':
       return {bits: operandBits, kind: 'register', ref: {fixed: 16}}
-    default:
+    case 'rAX':
       return {bits: operandBits, kind: 'register', ref: {fixed: 0}}
+    default:
+      return {bits: operandBits, kind: 'fixed'}
   }
 }

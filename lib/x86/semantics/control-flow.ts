@@ -6,9 +6,10 @@
 import type {Builder, Operand, Value} from '../ir/builder.js'
 import {state} from '../state.js'
 import {type FormOptions, form, type Instruction, instruction} from './instruction.js'
-import {conditionSuffixes, moveStack, push, stackAddress} from './moves.js'
+import {conditionSuffixes, moveStack, narrowed, push, stackAddress} from './moves.js'
 
 const near: FormOptions = {size64: 'forced'}
+const counted: FormOptions = {...near, usesAddress: true}
 
 /** A computed branch target; in 64-bit code it must be canonical. */
 function target(s: Builder, value: Value): Value {
@@ -22,7 +23,7 @@ function target(s: Builder, value: Value): Value {
 
 const jmp = instruction('JMP', {
   source: 'SDM vol. 2A JMP',
-  forms: [form('E9', 'Jz', near), form('EB', 'Jb', near)],
+  forms: [form('E9', 'Jz', {...near, names: narrowed('JMP')}), form('EB', 'Jb', near)],
   execute(s, destination) {
     s.jump(s.read({...destination, bits: 64}))
   },
@@ -38,7 +39,7 @@ const jmpIndirect = instruction('JMP', {
 
 const call = instruction('CALL', {
   source: 'SDM vol. 2A CALL',
-  forms: [form('E8', 'Jz', near)],
+  forms: [form('E8', 'Jz', {...near, names: narrowed('CALL')})],
   execute(s, destination) {
     push(s, s.resize(s.nextRip(), s.variant.operandBits))
     s.jump(s.read({...destination, bits: 64}), {call: true})
@@ -57,7 +58,7 @@ const callIndirect = instruction('CALL', {
 
 const ret = instruction('RET', {
   source: 'SDM vol. 2B RET',
-  forms: [form('C3', near), form('C2', 'Iw', near)],
+  forms: [form('C3', {...near, names: narrowed('RET')}), form('C2', 'Iw', {...near, names: narrowed('RET')})],
   execute(s, extra?: Operand) {
     const {operandBits} = s.variant
     const to = s.load(operandBits, stackAddress(s, 0))
@@ -96,19 +97,23 @@ function loop(zeroFlag: boolean | undefined) {
 }
 
 const loops: Instruction[] = [
-  instruction('LOOPNE', {source: 'SDM vol. 2A LOOP/LOOPcc', forms: [form('E0', 'Jb', near)], execute: loop(false)}),
-  instruction('LOOPE', {source: 'SDM vol. 2A LOOP/LOOPcc', forms: [form('E1', 'Jb', near)], execute: loop(true)}),
-  instruction('LOOP', {source: 'SDM vol. 2A LOOP/LOOPcc', forms: [form('E2', 'Jb', near)], execute: loop(undefined)}),
+  instruction('LOOPNE', {source: 'SDM vol. 2A LOOP/LOOPcc', forms: [form('E0', 'Jb', counted)], execute: loop(false)}),
+  instruction('LOOPE', {source: 'SDM vol. 2A LOOP/LOOPcc', forms: [form('E1', 'Jb', counted)], execute: loop(true)}),
+  instruction('LOOP', {
+    source: 'SDM vol. 2A LOOP/LOOPcc',
+    forms: [form('E2', 'Jb', counted)],
+    execute: loop(undefined),
+  }),
   instruction('JRCXZ', {
     source: 'SDM vol. 2A Jcc',
-    forms: [form('E3', 'Jb', near)],
+    forms: [form('E3', 'Jb', {...counted, addressNames: ['JCXZ', 'JECXZ', 'JRCXZ']})],
     execute: s => s.branch(s.isZero(s.gpr('rcx', s.variant.addressBits))),
   }),
 ]
 
 const leave = instruction('LEAVE', {
   source: 'SDM vol. 2A ENTER, LEAVE',
-  forms: [form('C9', {size64: 'default'})],
+  forms: [form('C9', {size64: 'default', names: narrowed('LEAVE')})],
   execute(s) {
     const {operandBits} = s.variant
     const {stackBits} = s
@@ -132,12 +137,18 @@ const hints: Instruction[] = [
     execute: nothing,
   }),
   instruction('PAUSE', {source: 'SDM vol. 2B PAUSE', forms: [form('F3 90')], execute: nothing}),
-  instruction('PREFETCH', {
-    source: 'SDM vol. 2B PREFETCHh, PREFETCHW',
-    forms: [form('0F 0D /r', 'M'), form('0F 18 /r', 'Ev')],
-    execute: nothing,
-  }),
-  ...['19', '1A', '1B', '1C', '1D', '1E'].map(encoding =>
+  ...['PREFETCHNTA', 'PREFETCHT0', 'PREFETCHT1', 'PREFETCHT2'].map((mnemonic, digit) =>
+    instruction(mnemonic, {
+      source: 'SDM vol. 2B PREFETCHh',
+      forms: [form(`0F 18 /${digit}`, 'Mb')],
+      execute: nothing,
+    }),
+  ),
+  instruction('PREFETCHW', {source: 'SDM vol. 2B PREFETCHW', forms: [form('0F 0D /1', 'Mb')], execute: nothing}),
+  instruction('PREFETCH', {source: 'AMD APM vol. 3 PREFETCHlevel', forms: [form('0F 0D /r', 'Mb')], execute: nothing}),
+  instruction('ENDBR64', {source: 'SDM vol. 2A ENDBR64', forms: [form('F3 0F 1E FA')], execute: nothing}),
+  instruction('ENDBR32', {source: 'SDM vol. 2A ENDBR32', forms: [form('F3 0F 1E FB')], execute: nothing}),
+  ...['18', '19', '1A', '1B', '1C', '1D', '1E'].map(encoding =>
     instruction('NOP', {
       source: 'SDM vol. 2D table A-3, reserved NOPs',
       forms: [form(`0F ${encoding} /r`, 'Ev')],
@@ -145,6 +156,8 @@ const hints: Instruction[] = [
     }),
   ),
 ]
+
+const farReturn = ['RETFW', 'RETF', 'RETFQ'] as const
 
 /** Far transfers and other block ends that only the slow paths know. */
 function slow(mnemonic: string, source: string, name: string, ...forms: ReturnType<typeof form>[]): Instruction {
@@ -161,11 +174,11 @@ export const controlFlow: Instruction[] = [
   ...loops,
   leave,
   ...hints,
-  slow('ENTER', 'SDM vol. 2A ENTER', 'enter', form('C8', 'Iw', 'Ib', {size64: 'default'})),
-  slow('RETF', 'SDM vol. 2B RET', 'far-return', form('CB'), form('CA', 'Iw')),
+  slow('ENTER', 'SDM vol. 2A ENTER', 'enter', form('C8', 'Iw', 'Ib', {size64: 'default', names: narrowed('ENTER')})),
+  slow('RETF', 'SDM vol. 2B RET', 'far-return', form('CB', {names: farReturn}), form('CA', 'Iw', {names: farReturn})),
   slow('JMP far', 'SDM vol. 2A JMP', 'far-jump', form('EA', 'Ap', {long: 'no'}), form('FF /5', 'Mp')),
   slow('CALL far', 'SDM vol. 2A CALL', 'far-call', form('9A', 'Ap', {long: 'no'}), form('FF /3', 'Mp')),
-  slow('IRET', 'SDM vol. 2A IRET/IRETD/IRETQ', 'iret', form('CF')),
+  slow('IRET', 'SDM vol. 2A IRET/IRETD/IRETQ', 'iret', form('CF', {names: ['IRETW', 'IRET', 'IRETQ']})),
   slow('INT3', 'SDM vol. 2A INT n/INTO/INT3', 'int3', form('CC')),
   slow('INT', 'SDM vol. 2A INT n/INTO/INT3', 'int', form('CD', 'Ib')),
   slow('INTO', 'SDM vol. 2A INT n/INTO/INT3', 'into', form('CE', {long: 'no'})),

@@ -8,9 +8,11 @@
  *
  *   b 8 bits            w 16              v operand size 16/32/64     z 16/32 (immediates: sign-extended to v)
  *   d 32                q 64              y 32 or 64                  x 128       ss sd: V W U read or write 32 or 64 bits of XMM
- *   bs  8-bit immediate sign-extended to the operand size              a t p m  memory of a size the slow path knows
+ *   bs  8-bit immediate sign-extended to the operand size              o 64 or 128        a t p m  memory of a size the slow path knows
  *
- * or fixed registers: AL rAX CL DX rDX, or the constant 1.
+ * or fixed registers: AL rAX CL DX rDX ES … GS XMM0 ST, the x87 register STi of ModRM.rm, or the constant 1.
+ *
+ * Assemblers call an instruction by its mnemonic, up to the first space, or by a name that the form gives for a size or an immediate.
  * Source: SDM vol. 2A 3.1.1, vol. 2D appendix A.
  */
 import type {Builder, Operand} from '../ir/builder.js'
@@ -30,6 +32,14 @@ export interface FormOptions {
   readonly shiftCount?: boolean
   /** The REP prefixes mean something. */
   readonly rep?: boolean
+  /** Registers are used at the address size though no operand says so. */
+  readonly usesAddress?: boolean
+  /** Names instead of the mnemonic, for operands of 16, 32 and 64 bits. */
+  readonly names?: readonly [string, string, string]
+  /** Names instead of the mnemonic, for addresses of 16, 32 and 64 bits. */
+  readonly addressNames?: readonly [string, string, string]
+  /** Names for values of the immediate, which is not written then. */
+  readonly immediateNames?: Readonly<Record<number, string>>
 }
 
 export interface Form {

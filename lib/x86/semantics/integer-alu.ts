@@ -216,7 +216,7 @@ const cmpxchg = instruction('CMPXCHG', {
 
 const cmpxchgWide = instruction('CMPXCHG8B', {
   source: 'SDM vol. 2A CMPXCHG8B/CMPXCHG16B',
-  forms: [form('0F C7 /1', 'M', {lock: true})],
+  forms: [form('0F C7 /1', 'Mo', {lock: true, names: ['CMPXCHG8B', 'CMPXCHG8B', 'CMPXCHG16B']})],
   execute(s) {
     s.system(s.variant.operandBits === 64 ? 'cmpxchg16b' : 'cmpxchg8b')
   },

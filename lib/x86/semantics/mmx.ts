@@ -5,39 +5,47 @@
  */
 import type {Builder, Operand, Value} from '../ir/builder.js'
 import {state} from '../state.js'
-import {form, type Instruction, instruction} from './instruction.js'
+import {type Form, form, type Instruction, instruction} from './instruction.js'
 import {combineMmx, enterMmx, readMmx, waitForX87, writeMmx} from './packed.js'
 import {elements, lane, setRegister, shuffle, withLane, zeroExtended} from './sse-common.js'
 import {bytesOf, exact, type OperationName} from './sse-exact.js'
-import {control, elementOf, extractByIndex, interleave, storeChosen, swizzleBy} from './sse-moves.js'
+import {
+  control,
+  doubleOrQuad,
+  elementOf,
+  extractByIndex,
+  interleave,
+  storeChosen,
+  swizzleBy,
+  wordInserts,
+} from './sse-moves.js'
 
 type Execute = Instruction['execute']
+
+const base = {feature: 'mmx'}
+const sse = {feature: 'sse'}
+const sse2 = {feature: 'sse2'}
 
 /** An instruction that waits for x87, runs, and leaves the unit in MMX state; `execute` calls what it is given once it cannot fault. */
 function define(
   mnemonic: string,
-  encoding: string,
-  operands: readonly string[],
-  feature: string,
+  forms: Form[],
   execute: (s: Builder, enter: () => void, ...operands: Operand[]) => void,
 ): Instruction {
   const run: Execute = (s, ...given) => {
     waitForX87(s)
     execute(s, () => enterMmx(s), ...given)
   }
-  const forms = [form(encoding, ...operands, {feature})]
   return instruction(mnemonic, {source: `SDM vol. 2 ${mnemonic}`, forms, execute: run})
 }
 
 /** A value into an MMX register. */
 function load(
   mnemonic: string,
-  encoding: string,
-  operands: readonly string[],
-  feature: string,
+  forms: Form[],
   compute: (s: Builder, target: Operand, ...sources: Operand[]) => Value,
 ): Instruction {
-  return define(mnemonic, encoding, operands, feature, (s, enter, target, ...sources) => {
+  return define(mnemonic, forms, (s, enter, target, ...sources) => {
     const value = s.hold(compute(s, target, ...sources))
     enter()
     writeMmx(s, target, value)
@@ -47,12 +55,10 @@ function load(
 /** A value out of one. */
 function read(
   mnemonic: string,
-  encoding: string,
-  operands: readonly string[],
-  feature: string,
+  forms: Form[],
   compute: (s: Builder, target: Operand, ...sources: Operand[]) => Value,
 ): Instruction {
-  return define(mnemonic, encoding, operands, feature, (s, enter, target, ...sources) => {
+  return define(mnemonic, forms, (s, enter, target, ...sources) => {
     const value = s.hold(compute(s, target, ...sources))
     if (target.kind === 'memory') s.write(target, value)
     enter()
@@ -78,8 +84,7 @@ function unpack(mnemonic: string, opcode: string, bytes: number, high: boolean):
 
 /** Two numbers of an XMM register or memory → two integers. */
 function toIntegers(mnemonic: string, prefix: string, opcode: string, source: string, operation: OperationName) {
-  const encoding = `${prefix} 0F ${opcode} /r`
-  return define(mnemonic, encoding, ['Pq', source], 'sse2', (s, enter, target, from) => {
+  return define(mnemonic, [form(`${prefix} 0F ${opcode} /r`, 'Pq', source, sse2)], (s, enter, target, from) => {
     exact(s, operation, s.stateAddress(state.scratch + 32), bytesOf(s, from), 2)
     const value = s.hold(s.state('i64.load', state.scratch + 32))
     enter()
@@ -107,18 +112,22 @@ function fromIntegers(mnemonic: string, prefix: string, operation: OperationName
 const narrowed = (s: Builder, target: Operand, value: Value) => s.resize(value, target.bits)
 
 export const mmx: Instruction[] = [
-  load('MOVD', 'NP 0F 6E /r', ['Pq', 'Ey'], 'mmx', (s, _, source) => s.zeroExtend(s.read(source), 64)),
-  read('MOVD', 'NP 0F 7E /r', ['Ey', 'Pq'], 'mmx', (s, target, source) => narrowed(s, target, s.read(source))),
-  load('MOVQ', 'NP 0F 6F /r', ['Pq', 'Qq'], 'mmx', (s, _, source) => s.read(source)),
-  define('MOVQ', 'NP 0F 7F /r', ['Qq', 'Pq'], 'mmx', (s, enter, target, source) => {
+  load('MOVD', [form('NP 0F 6E /r', 'Pq', 'Ey', {...base, names: doubleOrQuad('MOV')})], (s, _, source) =>
+    s.zeroExtend(s.read(source), 64),
+  ),
+  read('MOVD', [form('NP 0F 7E /r', 'Ey', 'Pq', {...base, names: doubleOrQuad('MOV')})], (s, target, source) =>
+    narrowed(s, target, s.read(source)),
+  ),
+  load('MOVQ', [form('NP 0F 6F /r', 'Pq', 'Qq', base)], (s, _, source) => s.read(source)),
+  define('MOVQ', [form('NP 0F 7F /r', 'Qq', 'Pq', base)], (s, enter, target, source) => {
     const value = s.hold(s.read(source))
     if (target.kind === 'memory') s.write(target, value)
     enter()
     if (target.kind !== 'memory') writeMmx(s, target, value)
   }),
-  read('MOVNTQ', 'NP 0F E7 /r', ['Mq', 'Pq'], 'sse', (s, _, source) => s.read(source)),
-  load('MOVDQ2Q', 'F2 0F D6 /r', ['Pq', 'Ux'], 'sse2', (s, _, source) => lane(s, s.read(source), 64, 0)),
-  define('MOVQ2DQ', 'F3 0F D6 /r', ['Vx', 'Nq'], 'sse2', (s, enter, target, source) => {
+  read('MOVNTQ', [form('NP 0F E7 /r', 'Mq', 'Pq', sse)], (s, _, source) => s.read(source)),
+  load('MOVDQ2Q', [form('F2 0F D6 /r', 'Pq', 'Ux', sse2)], (s, _, source) => lane(s, s.read(source), 64, 0)),
+  define('MOVQ2DQ', [form('F3 0F D6 /r', 'Vx', 'Nq', sse2)], (s, enter, target, source) => {
     setRegister(s, target, zeroExtended(s, s.read(source)))
     enter()
   }),
@@ -128,25 +137,24 @@ export const mmx: Instruction[] = [
   unpack('PUNPCKHBW', '68', 1, true),
   unpack('PUNPCKHWD', '69', 2, true),
   unpack('PUNPCKHDQ', '6A', 4, true),
-  load('PSHUFW', 'NP 0F 70 /r', ['Pq', 'Qq', 'Ib'], 'sse', (s, _, source, order) =>
+  load('PSHUFW', [form('NP 0F 70 /r', 'Pq', 'Qq', 'Ib', sse)], (s, _, source, order) =>
     lane(s, swizzleBy(s, readMmx(s, source), control(s, order), 2, 0), 64, 0),
   ),
-  load('PINSRW', 'NP 0F C4 /r', ['Pq', 'Ed', 'Ib'], 'sse', (s, target, source, index) => {
-    const value = source.kind === 'memory' ? s.zeroExtend(s.load(16, s.address()), 32) : s.read(source)
+  load('PINSRW', wordInserts('NP 0F C4 /r', 'Pq', sse), (s, target, source, index) => {
     const shift = s.zeroExtend(s.shiftLeft(elementOf(s, index, 4), s.constant(32, 4)), 64)
     const mask = s.shiftLeft(s.constant(64, 0xffff), shift)
-    const word = s.and(s.zeroExtend(value, 64), s.constant(64, 0xffff))
+    const word = s.and(s.zeroExtend(s.read(source), 64), s.constant(64, 0xffff))
     return s.or(s.and(s.read(target), s.not(mask)), s.shiftLeft(word, shift))
   }),
-  read('PEXTRW', 'NP 0F C5 /r', ['Gy', 'Nq', 'Ib'], 'sse', (s, target, source, index) => {
+  read('PEXTRW', [form('NP 0F C5 /r', 'Gd', 'Nq', 'Ib', sse)], (s, target, source, index) => {
     // Of eight elements the upper four are those of the lower half again.
     const both = withLane(s, readMmx(s, source), 64, 1, s.read(source))
     return narrowed(s, target, extractByIndex(s, both, index, 8, 'i16x8.extract_lane_u'))
   }),
-  read('PMOVMSKB', 'NP 0F D7 /r', ['Gy', 'Nq'], 'sse', (s, target, source) =>
+  read('PMOVMSKB', [form('NP 0F D7 /r', 'Gy', 'Nq', sse)], (s, target, source) =>
     narrowed(s, target, s.wasm('i8x16.bitmask', [readMmx(s, source)])),
   ),
-  define('MASKMOVQ', 'NP 0F F7 /r', ['Pq', 'Nq'], 'sse', (s, enter, source, mask) => {
+  define('MASKMOVQ', [form('NP 0F F7 /r', 'Pq', 'Nq', {...sse, usesAddress: true})], (s, enter, source, mask) => {
     storeChosen(s, readMmx(s, source), readMmx(s, mask), 8)
     enter()
   }),

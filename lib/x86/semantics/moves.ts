@@ -29,6 +29,9 @@ export const conditionSuffixes = [
   'G',
 ]
 
+/** What assemblers call a MOV with 64 bits of address or immediate. */
+const wideMov = ['MOV', 'MOV', 'MOVABS'] as const
+
 const mov = instruction('MOV', {
   source: 'SDM vol. 2B MOV',
   forms: [
@@ -36,16 +39,23 @@ const mov = instruction('MOV', {
     form('89 /r', 'Ev', 'Gv'),
     form('8A /r', 'Gb', 'Eb'),
     form('8B /r', 'Gv', 'Ev'),
-    form('A0', 'AL', 'Ob'),
-    form('A1', 'rAX', 'Ov'),
-    form('A2', 'Ob', 'AL'),
-    form('A3', 'Ov', 'rAX'),
+    form('A0', 'AL', 'Ob', {addressNames: wideMov}),
+    form('A1', 'rAX', 'Ov', {addressNames: wideMov}),
+    form('A2', 'Ob', 'AL', {addressNames: wideMov}),
+    form('A3', 'Ov', 'rAX', {addressNames: wideMov}),
     form('B0+r', 'Zb', 'Ib'),
-    form('B8+r', 'Zv', 'Iv'),
+    form('B8+r', 'Zv', 'Iv', {names: wideMov}),
     form('C6 /0', 'Eb', 'Ib'),
     form('C7 /0', 'Ev', 'Iz'),
-    form('0F C3 /r', 'My', 'Gy', {feature: 'sse2'}),
   ],
+  execute(s, target, source) {
+    s.write(target, s.read(source))
+  },
+})
+
+const movnti = instruction('MOVNTI', {
+  source: 'SDM vol. 2B MOVNTI',
+  forms: [form('0F C3 /r', 'My', 'Gy', {feature: 'sse2'})],
   execute(s, target, source) {
     s.write(target, s.read(source))
   },
@@ -61,9 +71,9 @@ const movSegment = instruction('MOV', {
 
 const movToSegment = instruction('MOV', {
   source: 'SDM vol. 2B MOV',
-  forms: [form('8E /r', 'Sw', 'Ew')],
+  forms: [form('8E /r', 'Sw', 'Mw'), form('8E /r', 'Sw', 'Rv')],
   execute(s, _target, source) {
-    s.setState('i32.store', state.scratch, s.zeroExtend(s.read(source), 32))
+    s.setState('i32.store', state.scratch, s.zeroExtend(s.read({...source, bits: 16}), 32))
     s.system('load-segment', true)
   },
 })
@@ -130,13 +140,16 @@ export function push(s: Builder, value: Value): void {
   moveStack(s, -bytes)
 }
 
+/** Names that say W where no operand shows that there are 16 bits only. */
+export const narrowed = (name: string): [string, string, string] => [`${name}W`, name, name]
+
 const pushInstruction = instruction('PUSH', {
   source: 'SDM vol. 2B PUSH',
   forms: [
     form('50+r', 'Zv', {size64: 'default'}),
     form('FF /6', 'Ev', {size64: 'default'}),
-    form('68', 'Iz', {size64: 'default'}),
-    form('6A', 'Ibs', {size64: 'default'}),
+    form('68', 'Iz', {size64: 'default', names: narrowed('PUSH')}),
+    form('6A', 'Ibs', {size64: 'default', names: narrowed('PUSH')}),
   ],
   execute(s, source) {
     push(s, s.resize(s.read(source), s.variant.operandBits))
@@ -159,12 +172,12 @@ const pop = instruction('POP', {
 const pushSegment = instruction('PUSH', {
   source: 'SDM vol. 2B PUSH',
   forms: [
-    form('06', {long: 'no'}),
-    form('0E', {long: 'no'}),
-    form('16', {long: 'no'}),
-    form('1E', {long: 'no'}),
-    form('0F A0', {size64: 'default'}),
-    form('0F A8', {size64: 'default'}),
+    form('06', 'ES', {long: 'no', names: narrowed('PUSH')}),
+    form('0E', 'CS', {long: 'no', names: narrowed('PUSH')}),
+    form('16', 'SS', {long: 'no', names: narrowed('PUSH')}),
+    form('1E', 'DS', {long: 'no', names: narrowed('PUSH')}),
+    form('0F A0', 'FS', {size64: 'default', names: narrowed('PUSH')}),
+    form('0F A8', 'GS', {size64: 'default', names: narrowed('PUSH')}),
   ],
   execute(s) {
     s.system('push-segment')
@@ -174,11 +187,11 @@ const pushSegment = instruction('PUSH', {
 const popSegment = instruction('POP', {
   source: 'SDM vol. 2B POP',
   forms: [
-    form('07', {long: 'no'}),
-    form('17', {long: 'no'}),
-    form('1F', {long: 'no'}),
-    form('0F A1', {size64: 'default'}),
-    form('0F A9', {size64: 'default'}),
+    form('07', 'ES', {long: 'no', names: narrowed('POP')}),
+    form('17', 'SS', {long: 'no', names: narrowed('POP')}),
+    form('1F', 'DS', {long: 'no', names: narrowed('POP')}),
+    form('0F A1', 'FS', {size64: 'default', names: narrowed('POP')}),
+    form('0F A9', 'GS', {size64: 'default', names: narrowed('POP')}),
   ],
   execute(s) {
     s.system('pop-segment', true)
@@ -187,7 +200,7 @@ const popSegment = instruction('POP', {
 
 const pusha = instruction('PUSHA', {
   source: 'SDM vol. 2B PUSHA/PUSHAD',
-  forms: [form('60', {long: 'no'})],
+  forms: [form('60', {long: 'no', names: narrowed('PUSHA')})],
   execute(s) {
     s.system('pusha')
   },
@@ -195,7 +208,7 @@ const pusha = instruction('PUSHA', {
 
 const popa = instruction('POPA', {
   source: 'SDM vol. 2B POPA/POPAD',
-  forms: [form('61', {long: 'no'})],
+  forms: [form('61', {long: 'no', names: narrowed('POPA')})],
   execute(s) {
     s.system('popa')
   },
@@ -203,7 +216,7 @@ const popa = instruction('POPA', {
 
 const pushf = instruction('PUSHF', {
   source: 'SDM vol. 2B PUSHF',
-  forms: [form('9C', {size64: 'default'})],
+  forms: [form('9C', {size64: 'default', names: narrowed('PUSHF')})],
   execute(s) {
     const kept = s.and(s.state('i32.load', state.rflags), s.constant(32, ~(Rflags.rf | Rflags.vm)))
     push(s, s.resize(s.or(kept, s.statusFlags()), s.variant.operandBits))
@@ -212,7 +225,7 @@ const pushf = instruction('PUSHF', {
 
 const popf = instruction('POPF', {
   source: 'SDM vol. 2B POPF',
-  forms: [form('9D', {size64: 'default'})],
+  forms: [form('9D', {size64: 'default', names: narrowed('POPF')})],
   execute(s) {
     s.system('popf', true)
   },
@@ -274,7 +287,7 @@ const movbe = instruction('MOVBE', {
 
 const cbw = instruction('CBW', {
   source: 'SDM vol. 2A CBW/CWDE/CDQE',
-  forms: [form('98')],
+  forms: [form('98', {names: ['CBW', 'CWDE', 'CDQE']})],
   execute(s) {
     const {operandBits} = s.variant
     s.setGpr('rax', s.signExtend(s.gpr('rax', operandBits / 2), operandBits))
@@ -283,7 +296,7 @@ const cbw = instruction('CBW', {
 
 const cwd = instruction('CWD', {
   source: 'SDM vol. 2A CWD/CDQ/CQO',
-  forms: [form('99')],
+  forms: [form('99', {names: ['CWD', 'CDQ', 'CQO']})],
   execute(s) {
     const {operandBits} = s.variant
     s.setGpr('rdx', s.shiftRightSigned(s.gpr('rax', operandBits), s.constant(operandBits, operandBits - 1)))
@@ -341,6 +354,7 @@ const [clc, stc, cmc] = carryMoves.map((forms, which) =>
 
 export const moves: Instruction[] = [
   mov,
+  movnti,
   movSegment,
   movToSegment,
   movzx,

@@ -15,7 +15,9 @@ import {lane, readAligned, register, setRegister, shuffle} from './sse-common.js
 
 const crc = {feature: 'crc32'}
 
-function crc32(s: Builder, target: Operand, source: Operand): void {
+/** The remainder has 32 bits, whatever the register is called. */
+function crc32(s: Builder, named: Operand, source: Operand): void {
+  const target = {...named, bits: 32}
   const data = s.read(source)
   const before = s.read(target)
   const bytes = data.bits / 8
@@ -79,15 +81,18 @@ function carrylessMultiply(s: Builder, target: Operand, source: Operand, immedia
   setRegister(s, target, s.wasm('i64x2.replace_lane', [s.wasm('i64x2.splat', [low]), high], {lanes: [1]}))
 }
 
+/** By the halves that the immediate chooses: of the source, then of the target. */
+const halves = {0: 'PCLMULLQLQDQ', 1: 'PCLMULHQLQDQ', 16: 'PCLMULLQHQDQ', 17: 'PCLMULHQHQDQ'}
+
 export const polynomials: Instruction[] = [
   instruction('CRC32', {
     source: 'SDM vol. 2A CRC32',
-    forms: [form('F2 0F 38 F0 /r', 'Gd', 'Eb', crc), form('F2 0F 38 F1 /r', 'Gd', 'Ev', crc)],
+    forms: [form('F2 0F 38 F0 /r', 'Gy', 'Eb', crc), form('F2 0F 38 F1 /r', 'Gy', 'Ev', crc)],
     execute: crc32,
   }),
   instruction('PCLMULQDQ', {
     source: 'SDM vol. 2B PCLMULQDQ',
-    forms: [form('66 0F 3A 44 /r', 'Vx', 'Wx', 'Ib', {feature: 'pclmulqdq'})],
+    forms: [form('66 0F 3A 44 /r', 'Vx', 'Wx', 'Ib', {feature: 'pclmulqdq', immediateNames: halves})],
     execute: carrylessMultiply,
   }),
 ]

@@ -150,7 +150,7 @@ export const shaExtensions: Instruction[] = [
   vectorwise('SHA1MSG2', 'CA', sha1Second),
   instruction('SHA256RNDS2', {
     source: 'SDM vol. 2B SHA256RNDS2',
-    forms: [form('NP 0F 38 CB /r', 'Vx', 'Wx', sha)],
+    forms: [form('NP 0F 38 CB /r', 'Vx', 'Wx', 'XMM0', sha)],
     execute: sha256Rounds,
   }),
   vectorwise('SHA256MSG1', 'CC', sha256First),

@@ -129,8 +129,12 @@ function predicateTruth(s: Builder, predicate: Value, equal: Value, less: Value,
   return s.select(at(1), high, s.select(at(0), less, equal))
 }
 
+/** Predicates of CMPPS and its kin by number. */
+const predicates = ['EQ', 'LT', 'LE', 'UNORD', 'NEQ', 'NLT', 'NLE', 'ORD']
+
 /** CMPPS and its kin: the predicate comes from the immediate's low three bits. */
 function compares(): Instruction[] {
+  const names = (mnemonic: string) => ({...predicates.map(predicate => mnemonic.replace('CMP', `CMP${predicate}`))})
   const one = (
     mnemonic: string,
     prefix: string,
@@ -141,7 +145,7 @@ function compares(): Instruction[] {
   ) =>
     instruction(mnemonic, {
       source: 'SDM vol. 2A CMPPS … CMPSD',
-      forms: [form(`${prefix} 0F C2 /r`, ...operands, 'Ib', {feature: 'sse2'})],
+      forms: [form(`${prefix} 0F C2 /r`, ...operands, 'Ib', {feature: 'sse2', immediateNames: names(mnemonic)})],
       execute(s, target, source, predicate) {
         const isPacked = target.bits === 128
         const right = s.hold(isPacked ? readAligned(s, source) : s.read(source))

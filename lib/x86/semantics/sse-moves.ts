@@ -4,7 +4,7 @@
  * Source: SDM vol. 2A/2B.
  */
 import type {Builder, Operand, Value} from '../ir/builder.js'
-import {type Form, form, type Instruction, instruction} from './instruction.js'
+import {type Form, type FormOptions, form, type Instruction, instruction} from './instruction.js'
 import {
   checkAligned,
   elements,
@@ -185,11 +185,27 @@ function signs(mnemonic: string, encoding: string, operation: string): Instructi
   })
 }
 
+/** Names that tell operands of 64 bits from smaller ones by their last letter. */
+export const doubleOrQuad = (name: string): [string, string, string] => [`${name}D`, `${name}D`, `${name}Q`]
+
+/** PINSRW: a 32-bit register, but 16 bits of memory. */
+export function wordInserts(encoding: string, target: string, feature: FormOptions): Form[] {
+  return [form(encoding, target, 'Rd', 'Ib', feature), form(encoding, target, 'Mw', 'Ib', feature)]
+}
+
+/** MOVNTPS and its kin: aligned stores. */
+function nonTemporal(mnemonic: string, encoding: string, feature: FormOptions): Instruction {
+  return define(mnemonic, [form(encoding, 'Mx', 'Vx', feature)], (s, target, source) => {
+    checkAligned(s, target)
+    s.write(target, s.read(source))
+  })
+}
+
 const transfers: Instruction[] = [
-  define('MOVD', [form('66 0F 6E /r', 'Vx', 'Ey', sse2)], (s, target, source) =>
+  define('MOVD', [form('66 0F 6E /r', 'Vx', 'Ey', {...sse2, names: doubleOrQuad('MOV')})], (s, target, source) =>
     setRegister(s, target, zeroExtended(s, s.read(source))),
   ),
-  define('MOVD', [form('66 0F 7E /r', 'Ey', 'Vx', sse2)], (s, target, source) => {
+  define('MOVD', [form('66 0F 7E /r', 'Ey', 'Vx', {...sse2, names: doubleOrQuad('MOV')})], (s, target, source) => {
     s.write(target, s.register(source.ref!, target.bits))
   }),
   define('MOVQ', [form('F3 0F 7E /r', 'Vx', 'Wsd', sse2)], (s, target, source) =>
@@ -217,29 +233,19 @@ const transfers: Instruction[] = [
     const value = readAligned(s, source)
     setRegister(s, target, shuffle(s, value, value, elements(4, [1, 1, 3, 3])))
   }),
-  define('LDDQU', [form('F2 0F F0 /r', 'Vx', 'Mx', sse3)], (s, target, source) =>
-    setRegister(s, target, s.read(source)),
+  define('LDDQU', [form('F2 0F F0 /r', 'Vx', 'M', sse3)], (s, target, source) =>
+    setRegister(s, target, s.read({...source, bits: 128})),
   ),
-  define(
-    'MOVNT',
-    [
-      form('NP 0F 2B /r', 'Mx', 'Vx', sse),
-      form('66 0F 2B /r', 'Mx', 'Vx', sse2),
-      form('66 0F E7 /r', 'Mx', 'Vx', sse2),
-    ],
-    (s, target, source) => {
-      checkAligned(s, target)
-      s.write(target, s.read(source))
-    },
+  nonTemporal('MOVNTPS', 'NP 0F 2B /r', sse),
+  nonTemporal('MOVNTPD', '66 0F 2B /r', sse2),
+  nonTemporal('MOVNTDQ', '66 0F E7 /r', sse2),
+  define('PINSRW', wordInserts('66 0F C4 /r', 'Vx', sse2), (s, target, source, index) =>
+    insertByIndex(s, target, s.zeroExtend(s.read(source), 32), index, 8, 'i16x8'),
   ),
-  define('PINSRW', [form('66 0F C4 /r', 'Vx', 'Ed', 'Ib', sse2)], (s, target, source, index) => {
-    const value = source.kind === 'memory' ? s.zeroExtend(s.load(16, s.address()), 32) : s.read(source)
-    insertByIndex(s, target, value, index, 8, 'i16x8')
-  }),
-  define('PEXTRW', [form('66 0F C5 /r', 'Gy', 'Ux', 'Ib', sse2)], (s, target, source, index) => {
+  define('PEXTRW', [form('66 0F C5 /r', 'Gd', 'Ux', 'Ib', sse2)], (s, target, source, index) => {
     s.write(target, s.resize(extractByIndex(s, s.read(source), index, 8, 'i16x8.extract_lane_u'), target.bits))
   }),
-  define('MASKMOVDQU', [form('66 0F F7 /r', 'Vx', 'Ux', sse2)], (s, source, mask) => {
+  define('MASKMOVDQU', [form('66 0F F7 /r', 'Vx', 'Ux', {...sse2, usesAddress: true})], (s, source, mask) => {
     storeChosen(s, s.read(source), s.read(mask), 16)
   }),
   signs('MOVMSKPS', 'NP 0F 50 /r', 'i32x4.bitmask'),

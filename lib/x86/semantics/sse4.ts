@@ -6,10 +6,10 @@
  */
 import type {Builder, Operand, Value} from '../ir/builder.js'
 import {state} from '../state.js'
-import {form, type Instruction, instruction} from './instruction.js'
+import {type FormOptions, form, type Instruction, instruction} from './instruction.js'
 import {byteNumbers, type Combine, packed} from './packed.js'
 import {elements, lane, readAligned, register, setRegister, shuffle, zeroExtended} from './sse-common.js'
-import {extractByIndex, insertByIndex} from './sse-moves.js'
+import {doubleOrQuad, extractByIndex, insertByIndex} from './sse-moves.js'
 
 const sse41 = {feature: 'sse4_1'}
 
@@ -57,7 +57,7 @@ function blend(mnemonic: string, opcode: string, bytes: 2 | 4 | 8): Instruction 
 
 /** The signs of XMM0's lanes choose. */
 function blendBySign(mnemonic: string, opcode: string, shape: string, bits: number): Instruction {
-  return define(mnemonic, opcode, ['Vx', 'Wx'], (s, target, source) => {
+  return define(mnemonic, opcode, ['Vx', 'Wx', 'XMM0'], (s, target, source) => {
     const other = readAligned(s, source)
     const mask = s.wasm(`${shape}.shr_s`, [s.register({fixed: state.xmm}, 128), s.constant(32, bits - 1)])
     setRegister(s, target, s.wasm('v128.bitselect', [other, register(s, target), mask]))
@@ -65,24 +65,33 @@ function blendBySign(mnemonic: string, opcode: string, shape: string, bits: numb
 }
 
 /** PEXTRB PEXTRW PEXTRD EXTRACTPS: a narrow element fills a register of 32 bits, but only its own bytes of memory. */
-function extract(mnemonic: string, opcode: string, operand: string, bits: number): Instruction {
-  return define(mnemonic, opcode, [operand, 'Vx', 'Ib'], (s, target, source, index) => {
+function extract(
+  mnemonic: string,
+  opcode: string,
+  operands: string[],
+  bits: number,
+  options: FormOptions = sse41,
+): Instruction {
+  const execute: Instruction['execute'] = (s, target, source, index) => {
     const size = bits < 32 ? bits : target.bits
     const shape = {8: 'i8x16', 16: 'i16x8', 32: 'i32x4', 64: 'i64x2'}[size]
     const operation = `${shape}.extract_lane${size < 32 ? '_u' : ''}`
     const value = extractByIndex(s, s.read(source), index, 128 / size, operation)
-    if (target.kind === 'memory') return s.store(size, s.address(), {...value, bits: size})
-    s.write(target, value)
-  })
+    s.write(target, target.kind === 'memory' ? {...value, bits: size} : value)
+  }
+  const forms = operands.map(operand => form(`66 0F ${opcode} /r`, operand, 'Vx', 'Ib', options))
+  return instruction(mnemonic, {source: `SDM vol. 2 ${mnemonic}`, forms, execute})
 }
 
-function insert(mnemonic: string, opcode: string, operand: string, isByte: boolean): Instruction {
-  return define(mnemonic, opcode, ['Vx', operand, 'Ib'], (s, target, source, index) => {
-    const narrow = isByte && source.kind === 'memory'
-    const value = narrow ? s.zeroExtend(s.load(8, s.address()), 32) : s.read(source)
+function insert(mnemonic: string, opcode: string, operands: string[], options: FormOptions = sse41): Instruction {
+  const isByte = operands.length > 1
+  const execute: Instruction['execute'] = (s, target, source, index) => {
+    const value = isByte ? s.zeroExtend(s.read(source), 32) : s.read(source)
     const shape = isByte ? 'i8x16' : source.bits === 64 ? 'i64x2' : 'i32x4'
     insertByIndex(s, target, value, index, isByte ? 16 : 128 / source.bits, shape)
-  })
+  }
+  const forms = operands.map(operand => form(`66 0F ${opcode} /r`, 'Vx', operand, 'Ib', options))
+  return instruction(mnemonic, {source: `SDM vol. 2 ${mnemonic}`, forms, execute})
 }
 
 /** One lane of the source, or memory, into one lane of the target; then lanes are cleared. */
@@ -187,12 +196,12 @@ export const sse4: Instruction[] = [
   blendBySign('PBLENDVB', '38 10', 'i8x16', 8),
   blendBySign('BLENDVPS', '38 14', 'i32x4', 32),
   blendBySign('BLENDVPD', '38 15', 'i64x2', 64),
-  extract('PEXTRB', '3A 14', 'Ed', 8),
-  extract('PEXTRW', '3A 15', 'Ed', 16),
-  extract('PEXTRD', '3A 16', 'Ey', 32),
-  extract('EXTRACTPS', '3A 17', 'Ed', 32),
-  insert('PINSRB', '3A 20', 'Ed', true),
-  insert('PINSRD', '3A 22', 'Ey', false),
+  extract('PEXTRB', '3A 14', ['Rd', 'Mb'], 8),
+  extract('PEXTRW', '3A 15', ['Rd', 'Mw'], 16),
+  extract('PEXTRD', '3A 16', ['Ey'], 32, {...sse41, names: doubleOrQuad('PEXTR')}),
+  extract('EXTRACTPS', '3A 17', ['Ed'], 32),
+  insert('PINSRB', '3A 20', ['Rd', 'Mb']),
+  insert('PINSRD', '3A 22', ['Ey'], {...sse41, names: doubleOrQuad('PINSR')}),
   insertSingle,
   ...widen('BW', 0, 'Wsd', [16]),
   ...widen('BD', 1, 'Wss', [16, 32]),

@@ -54,9 +54,11 @@ function compareBytesEach(s: Builder, control: Value, first: Value, second: Valu
 }
 
 function compare(mnemonic: string, opcode: string, explicit: boolean, mask: boolean): Instruction {
+  // With REX.W the lengths are RAX and RDX.
+  const names = [mnemonic, mnemonic, `${mnemonic}Q`] as const
   return instruction(mnemonic, {
     source: `SDM vol. 2B ${mnemonic}`,
-    forms: [form(`66 0F 3A ${opcode} /r`, 'Vx', 'Wx', 'Ib', {feature: 'sse4_2'})],
+    forms: [form(`66 0F 3A ${opcode} /r`, 'Vx', 'Wx', 'Ib', {feature: 'sse4_2', ...(explicit ? {names} : {})})],
     execute(s, first, second, immediate) {
       const control = s.zeroExtend(s.read(immediate), 32)
       const text = s.hold(s.read(second))

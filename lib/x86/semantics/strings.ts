@@ -89,8 +89,8 @@ function string(mnemonic: string, opcode: number, byteForm: string[], wideForm: 
 
 export const strings: Instruction[] = [
   string('MOVS', 0xa4, ['Yb', 'Xb'], ['Yv', 'Xv']),
-  string('CMPS', 0xa6, ['Yb', 'Xb'], ['Yv', 'Xv']),
+  string('CMPS', 0xa6, ['Xb', 'Yb'], ['Xv', 'Yv']),
   string('STOS', 0xaa, ['Yb', 'AL'], ['Yv', 'rAX']),
-  string('LODS', 0xac, ['Xb', 'AL'], ['Xv', 'rAX']),
-  string('SCAS', 0xae, ['Yb', 'AL'], ['Yv', 'rAX']),
+  string('LODS', 0xac, ['AL', 'Xb'], ['rAX', 'Xv']),
+  string('SCAS', 0xae, ['AL', 'Yb'], ['rAX', 'Yv']),
 ]

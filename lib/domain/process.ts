@@ -142,7 +142,7 @@ export class DomainProcess implements DomainService {
       failed: error => {
         this.log(`bug in a thread of the guest: ${error.stack ?? error.message}`)
         if (this.guest === undefined) early = error
-        else void this.shutDown(shutdownReasons.indexOf('crash'), 'unknown')
+        else void this.shutDown(shutdownReasons.indexOf('crash'), 'registers of the guest: unknown')
       },
     })
     const identity = {domid: this.domid, name: this.name}
@@ -190,13 +190,13 @@ export class DomainProcess implements DomainService {
     else if (message.kind === 'harvested') this.guest?.onSettled()
     else if (message.kind === 'memory') this.memory?.changed()
     else if (message.kind === 'quiet') collectGarbage(true)
-    else if (message.kind === 'shutdown') void this.shutDown(message.reason, message.registers)
+    else if (message.kind === 'shutdown') void this.shutDown(message.reason, message.guest)
     else if (message.kind === 'console') this.say(new TextDecoder().decode(message.bytes).trimEnd())
     else this.log(message.line)
   }
 
   /** The guest has shut down, with Xen's reason code: says so, then does what the configuration wants. */
-  private async shutDown(code: number, registers: string): Promise<void> {
+  private async shutDown(code: number, guest: string): Promise<void> {
     if (this.reason !== undefined || this.dying) return
     // A reason that does not exist counts as a crash.
     const reason = shutdownReasons[code] ?? 'crash'
@@ -205,7 +205,7 @@ export class DomainProcess implements DomainService {
     this.guest?.onSettled()
     this.log(`Domain ${this.domid} has shut down, reason code ${code} 0x${code.toString(16)}`)
     if (reason === 'crash') {
-      this.log(`registers of the guest:\n${registers}\nend of its console:\n${this.console.tail(crashTailBytes)}`)
+      this.log(`${guest}\nend of its console:\n${this.console.tail(crashTailBytes)}`)
     }
     this.settle('shutdown')
     this.arrival.noteEnd()

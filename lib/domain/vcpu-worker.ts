@@ -19,7 +19,7 @@ import type {Translated} from '../x86/jit/compiler.js'
 import {linearMemory} from '../x86/memory.js'
 import {state} from '../x86/state.js'
 import {Vcpu} from '../x86/vcpu.js'
-import {describeRegisters} from './crash-report.js'
+import {describeVcpu} from './crash-report.js'
 import {collectGarbage, QuietTime} from './garbage.js'
 import {hostMemory} from './host-memory.js'
 
@@ -60,7 +60,7 @@ export type WorkerMessage =
   | {kind: 'harvested'}
   | {kind: 'memory'}
   | {kind: 'quiet'}
-  | {kind: 'shutdown'; reason: number; registers: string}
+  | {kind: 'shutdown'; reason: number; guest: string}
   | {kind: 'console'; bytes: Uint8Array}
   | {kind: 'log'; line: string}
 
@@ -80,7 +80,7 @@ addToOffset(hostNow())
 const hypervisor = new Hypervisor(memory, layout, {
   now,
   notifyHost: to => say({kind: 'event', port: to}),
-  onShutdown: reason => say({kind: 'shutdown', reason, registers: describeRegisters(vcpu)}),
+  onShutdown: reason => say({kind: 'shutdown', reason, guest: describeVcpu(vcpu)}),
   emergencyConsole: bytes => say({kind: 'console', bytes}),
   giveBack: hostMemory(wasm).giveBack,
   onMemoryChange: () => say({kind: 'memory'}),

@@ -1,6 +1,6 @@
 /**
  * Guests that go wrong, as real domains: each ends its own domain and nothing else, its process leaves in good order, and the log says
- * what happened, with registers and the end of the console.
+ * what happened, with registers, code and the end of the console.
  */
 import {existsSync, readdirSync, readFileSync} from 'node:fs'
 import {join} from 'node:path'
@@ -23,15 +23,22 @@ function handlerInNowhere(guest: TinyGuest): void {
   guest.hypercall(Hypercall.setTrapTable, guest.data(Uint8Array.from([...entry, ...new Array(16).fill(0)])))
 }
 
-/** What the guest does after its greeting, and what the log must say of it. */
-const crashes: Record<string, {act: (guest: TinyGuest) => unknown; log: RegExp}> = {
-  'an exception without a handler': {act: guest => guest.raw(0x0f, 0x0b), log: /exception 6 .* without a handler/},
+const unreadable = /^> \w{16}: {2}cannot be read$/m
+
+/** What the guest does after its greeting, what the log must say of it, and the line of its code where RIP is. */
+const crashes: Record<string, {act: (guest: TinyGuest) => unknown; log: RegExp; code?: RegExp}> = {
+  'an exception without a handler': {
+    act: guest => guest.raw(0x0f, 0x0b),
+    log: /exception 6 .* without a handler/,
+    code: /^ {2}\w+: {2}0f 05 +syscall\n> \w+: {2}0f 0b +ud2\n {2}\w+: {2}00 00 +add +BYTE PTR \[rax\],al$/m,
+  },
   'a handler that is nowhere': {
     act: guest => {
       handlerInNowhere(guest)
       guest.raw(0x31, 0xc0, 0x8a, 0x00) // xor eax, eax; mov al, [rax]
     },
     log: /exception 14 .* found no stack/,
+    code: unreadable,
   },
   'a fault with no stack to show it on': {
     act: guest => {
@@ -42,19 +49,23 @@ const crashes: Record<string, {act: (guest: TinyGuest) => unknown; log: RegExp}>
   },
   'a jump to where nothing is mapped': {
     act: guest => guest.move(rax, 0x7f0000001000n).raw(...jumpRax),
+    code: unreadable,
     log: /exception 14 .* at 0x7f0000001000 without a handler/,
   },
   'a jump to an address that cannot be': {
     act: guest => guest.move(rax, 0x8000000000000000n).raw(...jumpRax),
+    code: /^> ffffffff\w{8}: {2}ff e0 +jmp +rax$/m,
     log: /exception 13 .* without a handler/,
   },
   "a jump into Xen's own addresses": {
     act: guest => guest.move(rax, 0xffff800000000000n).raw(...jumpRax),
+    code: /^> ffff800000000000: {2}/m,
     log: /exception 14 .* at 0xffff800000000000 without a handler/,
   },
   'a jump into data that no instruction begins with': {
     act: guest => guest.move(rax, guest.data(new Uint8Array(16).fill(0x06))).raw(...jumpRax),
     log: /exception 6 .* without a handler/,
+    code: /^> \w+: {2}06 +\(bad\)$/m,
   },
   'an iret without a frame': {
     act: guest => guest.move(rsp, 0).hypercall(Hypercall.iret),
@@ -70,7 +81,7 @@ const crashes: Record<string, {act: (guest: TinyGuest) => unknown; log: RegExp}>
 /** Starts of lines that must never be in a log. */
 const ownFaults = /\bbug\b|^\s+at .*\(|UnhandledPromise|node:internal/m
 
-for (const [what, {act, log}] of Object.entries(crashes)) {
+for (const [what, {act, log, code = /^> ffffffff\w{8}: {2}(\w\w )+ +\w+/m}] of Object.entries(crashes)) {
   t.test(what, async t => {
     const host = new TestHost(realXl)
     t.teardown(() => host.close())
@@ -86,6 +97,7 @@ for (const [what, {act, log}] of Object.entries(crashes)) {
     const text = readFileSync(host.directory.logPath('bad'), 'utf8')
     t.match(text, log)
     t.match(text, /^registers of the guest:\nrip: [0-9a-f]{16} +rflags: [0-9a-f]{16}/m)
+    t.match(text, code)
     t.match(text, /^end of its console:\na tiny guest speaks\r?\n/m)
     t.match(text, /Action for shutdown reason code \d+ is destroy\n.*\nDone\. Exiting now\n$/)
     t.notMatch(text, ownFaults)

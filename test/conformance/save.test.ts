@@ -18,6 +18,9 @@ const xenstoreReader = [
   'printf "\\2\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\\\$(printf %o $n)\\0\\0\\0$1\\0" >&3',
   'dd bs=4096 count=1 <&3 2>/dev/null | tail -c +17; exec 3>&-; echo; }',
 ].join('; ')
+/** Draws random numbers one after the other: what Linux gives to one read follows from what it gave to the one before, until it takes a new seed. */
+const draws = 64
+const draw = `dd if=/dev/urandom bs=32 count=${draws} 2>/dev/null | hexdump -v -e '32/1 "%02x" "\\n"'`
 const monotonicNs = "awk '/^now at/{print $3}' /proc/timer_list"
 /** Prints a line five times a second, for which it needs a timer each time. */
 const counter = '(i=0; while :; do i=$((i+1)); echo; echo "tick $i."; usleep 200000; done) & true'
@@ -60,6 +63,8 @@ t.test('a Debian guest', {skip: typeof image === 'string' && image}, async t => 
   const isOnTime = async (guest: GuestShell) => (await lagMs(guest)) < lagAtFirst + awayMs / 2
 
   await parent.says(xenstoreReader)
+  const hasNewSeed = async (guest: GuestShell) =>
+    (await ask(guest, 'cat /run/generation-id')) === (await ask(guest, 'xs platform/generation-id'))
   const sum = await ask(parent, 'dd if=/dev/urandom of=/keep bs=1M count=8 2>/dev/null; sha256sum </keep')
   t.match(sum, /^[0-9a-f]{64} /)
   const generation = await ask(parent, 'xs platform/generation-id')
@@ -105,6 +110,9 @@ t.test('a Debian guest', {skip: typeof image === 'string' && image}, async t => 
     t.strictSame(await answers('xs domid; xs name'), ['2 web', '3 web-1', '4 web-2'])
     t.equal(new Set(await answers('xs vm')).size, 3, 'each has a uuid')
     t.equal(new Set(await answers('xs platform/generation-id')).size, 3, 'and a generation id')
+    for (const guest of guests) await until(async () => hasNewSeed(guest))
+    const drawn = (await answers(draw)).flatMap(text => text.match(/[0-9a-f]{64}/g))
+    t.equal(new Set(drawn).size, 3 * draws, 'nobody draws the random numbers of another')
     t.strictSame(await answers('sha256sum </keep'), [sum, sum, sum])
     for (const guest of guests) await ask(guest, `echo ${guest.name} >/keep`)
     t.strictSame(await answers('cat /keep'), ['web', 'web-1', 'web-2'], 'what one writes is its own')

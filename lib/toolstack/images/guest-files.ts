@@ -1,10 +1,12 @@
 /**
- * The text files of the ramdisk we build: what runs inside a guest of the image "debian" from the kernel's first program on.
+ * Our own files in the ramdisk we build: what runs inside a guest of the image "debian" from the kernel's first program on.
  *
  *   /init               mounts what everything needs, becomes BusyBox init
  *   /etc/inittab        tells BusyBox init: start once, then a shell for ever, and what to do when asked to stop
  *   /etc/init.d/start   Xen's frontend drivers, the banner, then the words of the kernel command line below
  *   /etc/init.d/shell   a shell with job control on the console
+ *   /etc/init.d/reseed  lets the kernel seed its random numbers anew whenever the domain has another generation id; /run/generation-id is then that id
+ *   /sbin/reseed        what that takes beyond BusyBox (reseed-program.ts)
  *   /sbin/poweroff, reboot, halt   one script; Linux's Xen shutdown handler runs the first two
  *
  * Words on the kernel command line:
@@ -13,6 +15,7 @@
  *
  * Rule of use: the line `gastwirt: init` is the first thing the guest's own programs print; benchmarks wait for it.
  */
+import {reseedProgram} from './reseed-program.js'
 
 /** The first line that the guest's first program prints. */
 export const firstLine = 'gastwirt: init'
@@ -26,6 +29,7 @@ exec /sbin/init
 `
 
 const inittab = `::sysinit:/etc/init.d/start
+::once:/etc/init.d/reseed
 ::respawn:/etc/init.d/shell
 ::ctrlaltdel:/sbin/reboot
 ::restart:/sbin/init
@@ -76,6 +80,24 @@ cd /root
 exec cttyhack sh -l
 `
 
+// Messages to xenstore are type, request, transaction and length, 4 bytes each, then what they say. Source: public/io/xs_wire.h.
+const reseed = String.raw`#!/bin/sh
+# A copy of this domain would draw the same random numbers. A PV guest hears of it from xenstore.
+[ -c /dev/xen/xenbus ] || exit 0
+watch='\4\0\0\0\0\0\0\0\0\0\0\0\32\0\0\0platform/generation-id\0id\0'
+read='\2\0\0\0\0\0\0\0\0\0\0\0\27\0\0\0platform/generation-id\0'
+exec 3<>/dev/xen/xenbus
+printf "$watch" >&3
+# At once with what the processor gives, then with the id too.
+while reseed <&3 >/dev/urandom; do
+  exec 4<>/dev/xen/xenbus
+  printf "$read" >&4
+  id=$(dd bs=4096 count=1 <&4 2>/dev/null | tail -c +17)
+  echo "$id" | reseed >/dev/urandom
+  echo "$id" >/run/generation-id
+done
+`
+
 const stop = `#!/bin/sh
 how=\${0##*/}
 : >/run/stopping
@@ -96,17 +118,19 @@ PS1='\\h:\\w\\$ '
 alias poweroff=/sbin/poweroff reboot=/sbin/reboot halt=/sbin/halt
 `
 
-/** Path, text and mode of each file, without the leading slash. */
-export const guestFiles: ReadonlyArray<{path: string; text: string; mode: number}> = [
-  {path: 'init', text: init, mode: 0o755},
-  {path: 'etc/inittab', text: inittab, mode: 0o644},
-  {path: 'etc/init.d/start', text: start, mode: 0o755},
-  {path: 'etc/init.d/shell', text: shell, mode: 0o755},
-  {path: 'etc/profile', text: profile, mode: 0o644},
-  {path: 'etc/passwd', text: 'root::0:0:root:/root:/bin/sh\n', mode: 0o644},
-  {path: 'etc/group', text: 'root:x:0:\n', mode: 0o644},
-  {path: 'etc/hosts', text: '127.0.0.1 localhost debian\n', mode: 0o644},
-  {path: 'sbin/poweroff', text: stop, mode: 0o755},
-  {path: 'sbin/reboot', text: stop, mode: 0o755},
-  {path: 'sbin/halt', text: stop, mode: 0o755},
+/** Path, contents and mode of each file, without the leading slash. */
+export const guestFiles: ReadonlyArray<{path: string; data: string | Uint8Array; mode: number}> = [
+  {path: 'init', data: init, mode: 0o755},
+  {path: 'etc/inittab', data: inittab, mode: 0o644},
+  {path: 'etc/init.d/start', data: start, mode: 0o755},
+  {path: 'etc/init.d/shell', data: shell, mode: 0o755},
+  {path: 'etc/init.d/reseed', data: reseed, mode: 0o755},
+  {path: 'etc/profile', data: profile, mode: 0o644},
+  {path: 'etc/passwd', data: 'root::0:0:root:/root:/bin/sh\n', mode: 0o644},
+  {path: 'etc/group', data: 'root:x:0:\n', mode: 0o644},
+  {path: 'etc/hosts', data: '127.0.0.1 localhost debian\n', mode: 0o644},
+  {path: 'sbin/reseed', data: reseedProgram, mode: 0o755},
+  {path: 'sbin/poweroff', data: stop, mode: 0o755},
+  {path: 'sbin/reboot', data: stop, mode: 0o755},
+  {path: 'sbin/halt', data: stop, mode: 0o755},
 ]

@@ -47,7 +47,7 @@ export async function buildRamdisk(busybox: Uint8Array, release: string, modules
   entries.push({kind: 'link', path: 'sbin/init', target: '../bin/busybox'})
   // The kernel calls modprobe by this path.
   entries.push({kind: 'link', path: 'sbin/modprobe', target: '../bin/busybox'})
-  for (const {path, text, mode} of guestFiles) entries.push({kind: 'file', path, data: text, mode})
+  for (const file of guestFiles) entries.push({kind: 'file', ...file})
   entries.push(...(await moduleEntries(release, modules)))
   return gzipSync(writeArchive(entries), {level: 9})
 }

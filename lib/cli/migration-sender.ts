@@ -5,12 +5,10 @@
 import {randomUUID} from 'node:crypto'
 import type {Socket} from 'node:net'
 import {pipeline} from 'node:stream/promises'
-import {setTimeout as delay} from 'node:timers/promises'
 import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from '../control/domain-config.js'
 import * as handshake from '../control/handshake.js'
 import type {DomainRecord} from '../control/host-directory.js'
-import {isAlive} from '../control/process-identity.js'
 import type {SendReport} from '../control/protocol.js'
 import {encodeSaveHead} from '../control/save-file.js'
 import {type ControlClient, DomainGoneError} from '../control/socket.js'
@@ -26,8 +24,6 @@ export interface Migrated {
 }
 
 const progressMs = 250
-/** How long a killed process may take to disappear. */
-const deathMs = 2000
 
 /** The command that reaches a receiver on a host; an empty `ssh` means that `host` is all of it. Source: xl_migrate.c. */
 export function receiverCommand(ssh: string, host: string, options: readonly string[] = []): string {
@@ -129,16 +125,8 @@ async function giveAway(host: Host, record: DomainRecord, {domain, id, command}:
   try {
     await domain.request('giveAway', {id, command})
   } catch (error) {
-    if (!(error instanceof DomainGoneError && (await wasKilled(host, record)))) throw error
+    if (!(error instanceof DomainGoneError && (await host.wasKilled(record)))) throw error
   }
-}
-
-/** True when the domain's process ended without taking leave of its host: nobody wanted the domain's end. */
-async function wasKilled(host: Host, {owner, key}: DomainRecord): Promise<boolean> {
-  for (const sinceMs = performance.now(); isAlive(owner); await delay(1)) {
-    if (performance.now() - sinceMs > deathMs) return false
-  }
-  return host.directory.isDead(key)
 }
 
 /** Gives permission and hears what came of it; when the connection breaks in between, the domain asks the other host. */

@@ -5,6 +5,7 @@
  *   next-domid              the id the next domain gets; ids are not used again before they wrap
  *   domains/<key>.json      one record per domain; it names the process that owns it
  *   domains/<key>.sock      that domain's control socket
+ *   domains/<key>.*.draft   a link to a file, anywhere, that the domain's process has not finished; whoever sweeps the one sweeps the other
  *   log/<name>.log          what the domain process says; log/<name>.console.log what the guest prints
  *
  * The key is a random word that stays the same for the life of the domain process, whatever domid (a reboot takes a new one) and
@@ -15,7 +16,18 @@
  * Used from both sides of the control socket: xl reserves and lists, the domain process adopts, renews, renames and releases.
  */
 import {randomBytes} from 'node:crypto'
-import {existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs'
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import {dirname, join} from 'node:path'
 import {OperatorError} from '../base/errors.js'
 import {withLock} from './file-lock.js'
@@ -171,10 +183,19 @@ export class HostDirectory {
     return record !== undefined && !isAlive(record.owner)
   }
 
-  /** Forgets the domain: its name, domid and memory are free, its socket is gone. Safe to call twice. */
+  /** Forgets the domain: its name, domid and memory are free, its socket is gone, and what it has not finished. Safe to call twice. */
   release(key: string): void {
     rmSync(this.recordPath(key), {force: true})
     rmSync(this.socketPath(key), {force: true})
+    if (!existsSync(this.domains)) return
+    for (const name of readdirSync(this.domains)) if (name.startsWith(`${key}.`)) this.remove(name)
+  }
+
+  /** The domain's process begins to write a file that nobody wants half; what is returned is called when it is whole, or gone. */
+  noteDraft(key: string, path: string): () => void {
+    const note = join(this.domains, `${key}.${randomBytes(6).toString('hex')}.draft`)
+    this.guarded(() => symlinkSync(path, note))
+    return () => rmSync(note, {force: true})
   }
 
   /** Where the domain process answers. */
@@ -269,12 +290,23 @@ export class HostDirectory {
     const living = this.list()
     const keys = new Set(living.map(record => record.key))
     for (const name of readdirSync(this.domains)) {
-      if (!keys.has(name.split('.')[0])) rmSync(join(this.domains, name), {force: true})
+      if (!keys.has(name.split('.')[0])) this.remove(name)
     }
     for (const name of readdirSync(this.path)) {
       if (name.startsWith('lock.') && ownerIsDead(join(this.path, name))) rmSync(join(this.path, name), {force: true})
     }
     return living
+  }
+
+  /** Removes what a domain has left in the directory, with the unfinished file that it may stand for. */
+  private remove(name: string): void {
+    const path = join(this.domains, name)
+    try {
+      if (lstatSync(path).isSymbolicLink()) rmSync(readlinkSync(path), {force: true})
+    } catch {
+      // Somebody else has swept it, or nobody can.
+    }
+    rmSync(path, {force: true})
   }
 
   /** The next free id after the last one given. Call under the lock. */

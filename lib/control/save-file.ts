@@ -89,8 +89,3 @@ function parseConfig(text: string): DomainConfig {
   }
   throw new OperatorError(`Savefile has a configuration that cannot be read, at offset ${fixedBytes + 4}`)
 }
-
-/** Where a save file is written until it is whole, by the process `pid` of its domain. */
-export function draftPath(path: string, pid: number): string {
-  return `${path}.${pid}.partial`
-}

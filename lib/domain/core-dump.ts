@@ -2,7 +2,7 @@
  * A guest's core: its memory and registers in a file, for a person with a debugger (abi/core-dump.ts has the format). The guest stands still
  * meanwhile. The file appears under its name when it is whole; pages of zeros are holes in it.
  */
-import {type FileHandle, open, rm} from 'node:fs/promises'
+import type {FileHandle} from 'node:fs/promises'
 import {
   CoreHeader,
   CoreNote,
@@ -14,15 +14,14 @@ import {
   generalRegisterOrder,
 } from '../abi/core-dump.js'
 import {OperatorError} from '../base/errors.js'
-import {draftPath} from '../control/save-file.js'
 import {FrameType} from '../hypervisor/frame-types.js'
 import {PageTables} from '../hypervisor/page-tables.js'
 import {field, MachineRecord} from '../hypervisor/record.js'
 import {materialiseFlags} from '../x86/flags.js'
 import {Segment, state} from '../x86/state.js'
-import {putInPlace, refuseFile} from './departure.js'
 import {ElfMachine} from './elf.js'
 import type {Guest, Machine} from './guest.js'
+import {type NoteDraft, writeWhole} from './whole-file.js'
 
 const pageBytes = 4096
 const [headerBytes, sectionHeaderBytes] = [64, 64]
@@ -43,14 +42,17 @@ export class CoreDumps {
   private over = new AbortController()
   private writing: Promise<void> = Promise.resolve()
 
+  constructor(private readonly noteDraft: NoteDraft) {}
+
   /** Writes one; a guest that runs is parked meanwhile. Errors: OperatorError. */
   async write(guest: Guest, runs: boolean, path: string): Promise<void> {
     const {signal} = this.over
     const work = this.writing.then(async () => {
-      if (!runs) return writeCore(guest.machine, path, signal)
+      const fill = (file: FileHandle) => writeContents(guest.machine, file, signal)
+      if (!runs) return writeWhole(path, this.noteDraft, signal, fill)
       try {
         await guest.park('core')
-        await writeCore(guest.machine, path, signal)
+        await writeWhole(path, this.noteDraft, signal, fill)
       } finally {
         guest.release('core')
       }
@@ -64,23 +66,6 @@ export class CoreDumps {
     this.over.abort(new OperatorError('the domain has ended'))
     await this.writing
     this.over = new AbortController()
-  }
-}
-
-/** Writes the core of a guest that stands still. Errors: OperatorError; `signal` gives it up. */
-async function writeCore(machine: Machine, path: string, signal: AbortSignal): Promise<void> {
-  const draft = draftPath(path, process.pid)
-  const file = await open(draft, 'wx', 0o600).catch(error => refuseFile(path, error))
-  try {
-    await writeContents(machine, file, signal)
-    await file.sync()
-    await file.close()
-    signal.throwIfAborted()
-    await putInPlace(draft, path)
-  } catch (error) {
-    await file.close().catch(() => {})
-    await rm(draft, {force: true})
-    return refuseFile(path, error)
   }
 }
 

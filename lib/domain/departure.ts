@@ -1,17 +1,17 @@
 /**
  * A guest's ways out of its process: into a file, or along a stream to another host. One at a time; whatever goes wrong, the guest goes on here.
  */
-import {open, rename, rm} from 'node:fs/promises'
-import {dirname} from 'node:path'
+import type {FileHandle} from 'node:fs/promises'
 import type {Duplex} from 'node:stream'
 import {OperatorError} from '../base/errors.js'
 import {awaySuffix, type Outcome} from '../control/handshake.js'
 import type {SaveRequest, SendReport, SendRequest} from '../control/protocol.js'
-import {draftPath, encodeSaveHead} from '../control/save-file.js'
+import {encodeSaveHead} from '../control/save-file.js'
 import type {Guest} from './guest.js'
 import {Migration} from './migration.js'
 import {sendGuest} from './stream/send.js'
 import {canCompress, StreamWriter} from './stream/writer.js'
+import {type NoteDraft, writeInto, writeWhole} from './whole-file.js'
 
 /** What is left to the domain. */
 export interface DepartureHost {
@@ -22,6 +22,7 @@ export interface DepartureHost {
   resume(): void
   name(): string
   rename(name: string): Promise<void>
+  readonly noteDraft: NoteDraft
   /** Ends the domain: it is elsewhere. */
   end(): void
   log(line: string): void
@@ -59,9 +60,7 @@ export class Departure {
     if (compress && !canCompress) {
       throw new OperatorError('this Node.js cannot compress with zstd', {hint: 'it takes Node.js 22.15 or later'})
     }
-    const draft = isScratch ? path : draftPath(path, process.pid)
-    const file = await open(draft, isScratch ? 'r+' : 'wx', 0o600).catch(error => refuseFile(path, error))
-    try {
+    const fill = async (file: FileHandle): Promise<SendReport> => {
       const write = async (bytes: Uint8Array) => {
         signal.throwIfAborted()
         for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten
@@ -71,16 +70,12 @@ export class Departure {
       const writer = new StreamWriter({write}, head, compress)
       const report = await sendGuest(guest, this.host.domid(), writer, {live: after === 'run'})
       if (after === 'run') this.host.resume()
-      if (!isScratch) await file.sync()
-      await file.close()
-      signal.throwIfAborted()
-      if (!isScratch) await putInPlace(draft, path)
       return report
+    }
+    try {
+      return await (isScratch ? writeInto(path, fill) : writeWhole(path, this.host.noteDraft, signal, fill))
     } catch (error) {
-      await file.close().catch(() => {})
-      if (!isScratch) await rm(draft, {force: true})
-      if (signal.aborted) throw new OperatorError('saving was given up')
-      return refuseFile(path, error)
+      throw signal.aborted ? new OperatorError('saving was given up') : error
     }
   }
 
@@ -177,34 +172,4 @@ export class Departure {
       this.isBusy = false
     }
   }
-}
-
-/** Gives a file that is whole and on disk its name, for good. */
-/** Gives a file that is whole its name. */
-export async function putInPlace(draft: string, path: string): Promise<void> {
-  await rename(draft, path)
-  const folder = await open(dirname(path), 'r')
-  // Some file systems cannot; the name is there all the same.
-  await folder.sync().catch(() => {})
-  await folder.close()
-}
-
-/** Says why a file cannot be written. */
-export function refuseFile(path: string, error: unknown): never {
-  if (error instanceof OperatorError) throw error
-  const {code, message} = error as NodeJS.ErrnoException
-  const reasons: Record<string, string> = {
-    ENOENT: 'no such folder',
-    ENOSPC: 'no space left on device',
-    EDQUOT: 'the disk quota is used up',
-    EFBIG: 'the file size limit is reached',
-    EACCES: 'permission denied',
-    EPERM: 'operation not permitted',
-    EROFS: 'read-only file system',
-    ENOTDIR: 'a part of the path is not a folder',
-    EISDIR: 'it is a folder',
-    ENAMETOOLONG: 'the name is too long',
-    ELOOP: 'its symbolic links lead nowhere',
-  }
-  throw new OperatorError(`cannot write "${path}": ${reasons[code ?? ''] ?? message}`, {cause: error})
 }

@@ -79,12 +79,13 @@ export class DomainProcess implements DomainService {
     domid: () => this.domid,
     name: () => this.name,
     rename: name => this.rename(name),
+    noteDraft: path => this.host.noteDraft(this.key, path),
     end: () => this.destroy(),
     resume: () => this.guest?.release('departure'),
     log: line => this.log(line),
   })
 
-  private readonly cores = new CoreDumps()
+  private readonly cores = new CoreDumps(path => this.host.noteDraft(this.key, path))
 
   /** `threads` serve the first guest. */
   constructor(

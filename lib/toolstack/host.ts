@@ -14,6 +14,7 @@ import {spawn} from 'node:child_process'
 import {closeSync, existsSync, openSync, readFileSync} from 'node:fs'
 import {availableParallelism, cpus, tmpdir, totalmem, uptime} from 'node:os'
 import {isAbsolute, join, resolve} from 'node:path'
+import {setTimeout as delay} from 'node:timers/promises'
 import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from '../control/domain-config.js'
 import {type DomainRecord, HostDirectory, hostFailure} from '../control/host-directory.js'
@@ -28,6 +29,8 @@ import {VerbatimError} from './verbatim-error.js'
 const statusPatienceMs = 2000
 const destroyPatienceMs = 3000
 const memoryPatienceMs = 10_000
+/** How long a killed process may take to disappear. */
+const deathMs = 2000
 /** Where a domain process finds the stream it is restored from. */
 const streamFd = 4
 
@@ -225,6 +228,14 @@ export class Host {
       clearTimeout(patience)
     }
     this.directory.release(record.key)
+  }
+
+  /** True when the domain's process, which has gone, took no leave of its host: nobody wanted the domain's end. */
+  async wasKilled({owner, key}: DomainRecord): Promise<boolean> {
+    for (const sinceMs = performance.now(); isAlive(owner); await delay(1)) {
+      if (performance.now() - sinceMs > deathMs) return false
+    }
+    return this.directory.isDead(key)
   }
 
   /** The host's memory and what is left of it. */

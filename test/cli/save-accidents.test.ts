@@ -153,6 +153,30 @@ t.test('the domain dies while it is saved', async t => {
   }
 })
 
+t.test('kill -9 of both while they save', async t => {
+  const {host, file} = await bigger(t)
+  for (;;) {
+    const saving = host.spawn(['save', 'web', file])
+    const ended = once(saving, 'exit')
+    await until(() => leftovers(file).length > 0 || saving.exitCode !== null)
+    const domain = host.directory.find({name: 'web'})
+    // Or xl would remove what the domain leaves.
+    saving.kill('SIGSTOP')
+    if (domain !== undefined) signalProcess(domain.owner, 'SIGKILL')
+    saving.kill('SIGKILL')
+    await ended
+    await until(() => domain === undefined || !isAlive(domain.owner))
+    if (leftovers(file).length > 0) break
+    // It was done already.
+    await host.start('web', {pages: 10_000, memory: 64})
+  }
+  t.notOk(existsSync(file))
+  t.equal(host.directory.find({name: 'web'}), undefined)
+  await host.start('other')
+  t.strictSame(leftovers(file), [], 'the next domain sweeps')
+  t.equal(readdirSync(join(host.path, 'domains')).length, 2)
+})
+
 t.test('two at once', async t => {
   const {host, file} = await bigger(t)
   const first = host.spawn(['save', 'web', file])

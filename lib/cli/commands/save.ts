@@ -1,6 +1,6 @@
 /** `xl save`: a domain into a file, or into a pipe. */
 import {randomUUID} from 'node:crypto'
-import {createWriteStream, realpathSync, rmSync, statSync} from 'node:fs'
+import {createWriteStream, realpathSync, statSync} from 'node:fs'
 import {resolve} from 'node:path'
 import type {Writable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
@@ -8,7 +8,7 @@ import {OperatorError} from '../../base/errors.js'
 import type {DomainConfig} from '../../control/domain-config.js'
 import type {DomainRecord} from '../../control/host-directory.js'
 import type {AfterSave} from '../../control/protocol.js'
-import {draftPath, encodeSaveHead} from '../../control/save-file.js'
+import {encodeSaveHead} from '../../control/save-file.js'
 import {DomainGoneError} from '../../control/socket.js'
 import {readConfigFile} from '../../toolstack/config-file.js'
 import type {Host} from '../../toolstack/host.js'
@@ -54,7 +54,7 @@ async function saveToFile(host: Host, {record, config, after}: Task, path: strin
     if (after === 'end') await domain.closed
   } catch (error) {
     // A process that was killed has left what it had written.
-    if (error instanceof DomainGoneError) rmSync(draftPath(path, record.owner.pid), {force: true})
+    if (error instanceof DomainGoneError && (await host.wasKilled(record))) host.directory.release(record.key)
     throw error
   } finally {
     domain.close()

@@ -13,7 +13,6 @@ import {ConsolePage} from '../../lib/abi/io/console.js'
 import {Hypercall} from '../../lib/abi/xen.js'
 import {Shutdown, TinyGuest} from '../support/tiny-guest.js'
 import {realXl, TestHost, until} from '../support/xl.js'
-import {littleEndian} from '../vectors/encode.js'
 
 t.setTimeout(280_000)
 
@@ -184,7 +183,7 @@ t.test('runners of test kernels', async t => {
   t.notMatch(await stdoutOf('xl info xen_caps'), /x86_32p/, 'no 32-bit guests')
   const speaking = new TinyGuest().print('first byte\r\n')
   // It goes on when the console is there: when something has been typed.
-  speaking.repeatBelow(() => speaking.raw(0x83, 0xbb, ...littleEndian(ConsolePage.offset.inProd, 4), 1)) // cmp dword [rbx + …], 1
+  speaking.repeatBelow(() => speaking.code(`cmp DWORD PTR [rbx+${ConsolePage.offset.inProd}],1`))
   speaking.print('Test result: SUCCESS\r\n').shutDown(Shutdown.poweroff)
   t.match(await host.xl(['create', '-p', config('test1', speaking)]), {status: 0})
   const console = host.xl(['console', 'test1'], 'x')

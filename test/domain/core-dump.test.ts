@@ -11,14 +11,14 @@ import {realXl, TestHost, until} from '../support/xl.js'
 t.setTimeout(280_000)
 
 const pages = 2048
-const [rbx, r12, schedBlock] = [3, 12, 1]
+const schedBlock = 1
 const marker = 0x1122334455667788n
 
 /** A guest with a marker in R12 and in its memory, to which it leaves the address in RBX. */
 function marked(): TinyGuest {
   const guest = new TinyGuest()
   const at = guest.data(Buffer.from('marked page'))
-  return guest.print('here\r\n').move(r12, marker).move(rbx, at)
+  return guest.print('here\r\n').move('r12', marker).move('rbx', at)
 }
 
 function config(host: TestHost, name: string, guest: TinyGuest, text = ''): string {

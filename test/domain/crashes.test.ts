@@ -12,10 +12,7 @@ import {littleEndian} from '../vectors/encode.js'
 
 t.setTimeout(280_000)
 
-const rax = 0
-const rsp = 4
 const pageFault = 14
-const jumpRax = [0xff, 0xe0]
 
 /** Registers a handler for page faults at an address where nothing is. */
 function handlerInNowhere(guest: TinyGuest): void {
@@ -28,14 +25,14 @@ const unreadable = /^> \w{16}: {2}cannot be read$/m
 /** What the guest does after its greeting, what the log must say of it, and the line of its code where RIP is. */
 const crashes: Record<string, {act: (guest: TinyGuest) => unknown; log: RegExp; code?: RegExp}> = {
   'an exception without a handler': {
-    act: guest => guest.raw(0x0f, 0x0b),
+    act: guest => guest.code('ud2'),
     log: /exception 6 .* without a handler/,
     code: /^ {2}\w+: {2}0f 05 +syscall\n> \w+: {2}0f 0b +ud2\n {2}\w+: {2}00 00 +add +BYTE PTR \[rax\],al$/m,
   },
   'a handler that is nowhere': {
     act: guest => {
       handlerInNowhere(guest)
-      guest.raw(0x31, 0xc0, 0x8a, 0x00) // xor eax, eax; mov al, [rax]
+      guest.code('xor eax,eax; mov al,[rax]')
     },
     log: /exception 14 .* found no stack/,
     code: unreadable,
@@ -43,32 +40,32 @@ const crashes: Record<string, {act: (guest: TinyGuest) => unknown; log: RegExp; 
   'a fault with no stack to show it on': {
     act: guest => {
       handlerInNowhere(guest)
-      guest.move(rsp, 0x1000).raw(0x50) // push rax
+      guest.move('rsp', 0x1000).code('push rax')
     },
     log: /exception 14 .* found no stack/,
   },
   'a jump to where nothing is mapped': {
-    act: guest => guest.move(rax, 0x7f0000001000n).raw(...jumpRax),
+    act: guest => guest.move('rax', 0x7f0000001000n).code('jmp rax'),
     code: unreadable,
     log: /exception 14 .* at 0x7f0000001000 without a handler/,
   },
   'a jump to an address that cannot be': {
-    act: guest => guest.move(rax, 0x8000000000000000n).raw(...jumpRax),
+    act: guest => guest.move('rax', 0x8000000000000000n).code('jmp rax'),
     code: /^> ffffffff\w{8}: {2}ff e0 +jmp +rax$/m,
     log: /exception 13 .* without a handler/,
   },
   "a jump into Xen's own addresses": {
-    act: guest => guest.move(rax, 0xffff800000000000n).raw(...jumpRax),
+    act: guest => guest.move('rax', 0xffff800000000000n).code('jmp rax'),
     code: /^> ffff800000000000: {2}/m,
     log: /exception 14 .* at 0xffff800000000000 without a handler/,
   },
   'a jump into data that no instruction begins with': {
-    act: guest => guest.move(rax, guest.data(new Uint8Array(16).fill(0x06))).raw(...jumpRax),
+    act: guest => guest.move('rax', guest.data(new Uint8Array(16).fill(0x06))).code('jmp rax'),
     log: /exception 6 .* without a handler/,
     code: /^> \w+: {2}06 +\(bad\)$/m,
   },
   'an iret without a frame': {
-    act: guest => guest.move(rsp, 0).hypercall(Hypercall.iret),
+    act: guest => guest.move('rsp', 0).hypercall(Hypercall.iret),
     log: /bad frame in HYPERVISOR_iret/,
   },
   'a crash of its own choice': {act: guest => guest.shutDown(Shutdown.crash), log: /Domain 1 has shut down/},

@@ -2,6 +2,7 @@
 import t from 'tap'
 import {Hypercall} from '../../lib/abi/xen.js'
 import {state} from '../../lib/x86/state.js'
+import {assembled} from '../support/assembler.js'
 import {direct, type PvMachine, pvMachine, scratchFrame} from '../support/pv-machine.js'
 
 const codeFrame = 30
@@ -9,6 +10,7 @@ const handlerFrame = 31
 const dataFrame = 40
 const Gpr = {rax: 0, rcx: 1, rbx: 3, rsp: 4, rsi: 6, rdi: 7} as const
 const data = direct + BigInt(dataFrame * 4096)
+const forEver = assembled('jmp 0')
 const clean = 0xffff0ff0n
 const resumeFlag = 0x10000n
 
@@ -18,15 +20,15 @@ const enable = (register: number, kind: 'execute' | 'write' | 'access', lengthBi
   (BigInt({execute: 0, write: 1, access: 3}[kind] | (lengthBits << 2)) << BigInt(16 + register * 4))
 
 /** A guest with a #DB handler, before its code. */
-function guestWith(code: number[], breakpoints: Record<number, bigint>, control: bigint): PvMachine {
+function guestWith(code: string, breakpoints: Record<number, bigint>, control: bigint): PvMachine {
   const guest = pvMachine()
   const {vcpu, memory} = guest
   const scratch = guest.host(scratchFrame)
   memory.bytes[scratch] = 1
   memory.view.setBigUint64(scratch + 8, guest.linear(handlerFrame), true)
   guest.call(Hypercall.setTrapTable, guest.linear(scratchFrame))
-  memory.bytes.set([...code, 0xeb, 0xfe], guest.host(codeFrame))
-  memory.bytes.set([0xeb, 0xfe], guest.host(handlerFrame))
+  memory.bytes.set([...assembled(code), ...forEver], guest.host(codeFrame))
+  memory.bytes.set(forEver, guest.host(handlerFrame))
   for (const [register, address] of Object.entries(breakpoints))
     guest.call(Hypercall.setDebugreg, Number(register), address)
   guest.call(Hypercall.setDebugreg, 7, control)
@@ -53,18 +55,17 @@ function untilDebug(guest: PvMachine, turns = 20): [offset: number, status: bigi
   return undefined
 }
 
-const store = [0x89, 0x03] // mov [rbx], eax
-const load = [0x8b, 0x03] // mov eax, [rbx]
-const nop = [0x90]
+const store = 'mov [rbx],eax'
+const load = 'mov eax,[rbx]'
 
 t.test('a write is reported after the instruction that made it', async t => {
-  const guest = guestWith([...nop, ...load, 0xb8, 0x0d, 0xf0, 0x0d, 0x60, ...store], {0: data}, enable(0, 'write', 3))
+  const guest = guestWith(`nop; ${load}; mov eax,0x600df00d; ${store}`, {0: data}, enable(0, 'write', 3))
   t.strictSame(untilDebug(guest), [10, clean | 1n])
   t.equal(guest.memory.view.getUint32(guest.host(dataFrame), true), 0x600df00d, 'and has been made')
 })
 
 t.test('reads are, too, where they are asked for', async t => {
-  const guest = guestWith([...nop, ...load, ...store], {2: data}, enable(2, 'access', 3))
+  const guest = guestWith(`nop; ${load}; ${store}`, {2: data}, enable(2, 'access', 3))
   t.strictSame(untilDebug(guest), [3, clean | 4n])
 })
 
@@ -77,34 +78,29 @@ t.test('only bytes in reach of the breakpoint count', async t => {
     [4n, 2, true],
     [2n, 1, true],
   ] as const) {
-    const guest = guestWith([...store], {1: data + offset}, enable(1, 'write', bits))
+    const guest = guestWith(store, {1: data + offset}, enable(1, 'write', bits))
     t.strictSame(untilDebug(guest), hit ? [2, clean | 2n] : undefined, `${offset}, length ${bits}`)
   }
 })
 
 t.test('stack, read-modify-write, strings and two at once', async t => {
-  const rows: [code: number[], address: bigint, what: string][] = [
-    [[0x50], direct + BigInt(5 * 4096 + 2048 - 8), 'push rax'],
-    [[0xff, 0x03], data, 'inc dword [rbx]'],
-    [[0xf0, 0x0f, 0xc1, 0x03], data, 'lock xadd [rbx], eax'],
-    [[0xa4], data, 'movsb'],
+  const rows: [code: string, address: bigint, bytes: number][] = [
+    ['push rax', direct + BigInt(5 * 4096 + 2048 - 8), 1],
+    ['inc DWORD PTR [rbx]', data, 2],
+    ['lock xadd [rbx],eax', data, 4],
+    ['movs BYTE PTR es:[rdi],BYTE PTR ds:[rsi]', data, 1],
   ]
-  for (const [code, address, what] of rows) {
-    t.strictSame(untilDebug(guestWith(code, {0: address}, enable(0, 'write'))), [code.length, clean | 1n], what)
-  }
-  const both = guestWith([...store], {0: data, 3: data}, enable(0, 'write', 3) | enable(3, 'access', 3))
+  for (const [code, address, bytes] of rows)
+    t.strictSame(untilDebug(guestWith(code, {0: address}, enable(0, 'write'))), [bytes, clean | 1n], code)
+  const both = guestWith(store, {0: data, 3: data}, enable(0, 'write', 3) | enable(3, 'access', 3))
   t.strictSame(untilDebug(both), [2, clean | 9n])
-  const repeated = guestWith([0xf3, 0xa4], {0: data + 5n}, enable(0, 'write'))
+  const repeated = guestWith('rep movs BYTE PTR es:[rdi],BYTE PTR ds:[rsi]', {0: data + 5n}, enable(0, 'write'))
   repeated.vcpu.setGpr(Gpr.rcx, 9n)
   t.strictSame(untilDebug(repeated), [2, clean | 1n], 'rep movsb')
 })
 
 t.test('an instruction is reported before it runs, and once', async t => {
-  const guest = guestWith(
-    [...nop, 0xff, 0xc0, ...nop],
-    {1: direct + BigInt(codeFrame * 4096 + 1)},
-    enable(1, 'execute'),
-  )
+  const guest = guestWith('nop; inc eax; nop', {1: direct + BigInt(codeFrame * 4096 + 1)}, enable(1, 'execute'))
   guest.vcpu.setGpr(Gpr.rax, 7n)
   t.strictSame(untilDebug(guest), [1, clean | 2n])
   // The handler returns to it with RF set.
@@ -122,6 +118,6 @@ t.test('an instruction is reported before it runs, and once', async t => {
 })
 
 t.test('what is not enabled is not there', async t => {
-  const guest = guestWith([...store, ...load], {0: data}, 0n)
+  const guest = guestWith(`${store}; ${load}`, {0: data}, 0n)
   t.equal(untilDebug(guest), undefined)
 })

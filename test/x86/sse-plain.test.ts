@@ -6,6 +6,7 @@
 import t from 'tap'
 import {executeSse, SseOperation} from '../../lib/x86/float/sse-exact.js'
 import {state} from '../../lib/x86/state.js'
+import {assembled} from '../support/assembler.js'
 import {machine} from '../support/machine.js'
 
 const code = 0x800000
@@ -13,52 +14,51 @@ const code = 0x800000
 const modes = [0x1f80, 0x1fa0]
 
 /** [instruction, exact operation, lanes, bytes of a source lane, target is RAX]. Operands are XMM1 (or EAX) and XMM2. */
-const rows: [hex: string, operation: number, lanes: number, sourceBytes: 4 | 8, general?: boolean][] = []
+const rows: [text: string, operation: number, lanes: number, sourceBytes: 4 | 8, general?: boolean][] = []
 const operations = [
-  ['58', SseOperation.addSingle],
-  ['59', SseOperation.multiplySingle],
-  ['5c', SseOperation.subtractSingle],
-  ['5d', SseOperation.minimumSingle],
-  ['5e', SseOperation.divideSingle],
-  ['5f', SseOperation.maximumSingle],
-  ['51', SseOperation.squareRootSingle],
+  ['add', SseOperation.addSingle],
+  ['mul', SseOperation.multiplySingle],
+  ['sub', SseOperation.subtractSingle],
+  ['min', SseOperation.minimumSingle],
+  ['div', SseOperation.divideSingle],
+  ['max', SseOperation.maximumSingle],
+  ['sqrt', SseOperation.squareRootSingle],
 ] as const
-for (const [opcode, single] of operations)
+for (const [name, single] of operations)
   rows.push(
-    [`0f${opcode}ca`, single, 4, 4],
-    [`660f${opcode}ca`, single + 1, 2, 8],
-    [`f30f${opcode}ca`, single, 1, 4],
-    [`f20f${opcode}ca`, single + 1, 1, 8],
+    [`${name}ps xmm1,xmm2`, single, 4, 4],
+    [`${name}pd xmm1,xmm2`, single + 1, 2, 8],
+    [`${name}ss xmm1,xmm2`, single, 1, 4],
+    [`${name}sd xmm1,xmm2`, single + 1, 1, 8],
   )
-for (let predicate = 0; predicate < 8; predicate++)
+for (const [number, predicate] of ['eq', 'lt', 'le', 'unord', 'neq', 'nlt', 'nle', 'ord'].entries())
   rows.push(
-    [`0fc2ca0${predicate}`, SseOperation.compareSingle | (predicate << 8), 4, 4],
-    [`660fc2ca0${predicate}`, SseOperation.compareDouble | (predicate << 8), 2, 8],
-    [`f30fc2ca0${predicate}`, SseOperation.compareSingle | (predicate << 8), 1, 4],
-    [`f20fc2ca0${predicate}`, SseOperation.compareDouble | (predicate << 8), 1, 8],
+    [`cmp${predicate}ps xmm1,xmm2`, SseOperation.compareSingle | (number << 8), 4, 4],
+    [`cmp${predicate}pd xmm1,xmm2`, SseOperation.compareDouble | (number << 8), 2, 8],
+    [`cmp${predicate}ss xmm1,xmm2`, SseOperation.compareSingle | (number << 8), 1, 4],
+    [`cmp${predicate}sd xmm1,xmm2`, SseOperation.compareDouble | (number << 8), 1, 8],
   )
 for (let control = 0; control < 16; control++) {
-  const byte = control.toString(16).padStart(2, '0')
   rows.push(
-    [`660f3a0aca${byte}`, SseOperation.roundSingle | (control << 8), 1, 4],
-    [`660f3a0bca${byte}`, SseOperation.roundDouble | (control << 8), 1, 8],
+    [`roundss xmm1,xmm2,0x${control.toString(16)}`, SseOperation.roundSingle | (control << 8), 1, 4],
+    [`roundsd xmm1,xmm2,0x${control.toString(16)}`, SseOperation.roundDouble | (control << 8), 1, 8],
   )
 }
 rows.push(
-  ['f30f5aca', SseOperation.singleToDouble, 1, 4],
-  ['f20f5aca', SseOperation.doubleToSingle, 1, 8],
-  ['0f5aca', SseOperation.singleToDouble, 2, 4],
-  ['0f5bca', SseOperation.int32ToSingle, 4, 4],
-  ['f30f5bca', SseOperation.singleTruncateInt32, 4, 4],
-  ['f30fe6ca', SseOperation.int32ToDouble, 2, 4],
-  ['f30f2cc2', SseOperation.singleTruncateInt32, 1, 4, true],
-  ['f20f2cc2', SseOperation.doubleTruncateInt32, 1, 8, true],
-  ['f30f2dc2', SseOperation.singleToInt32, 1, 4, true],
-  ['f20f2dc2', SseOperation.doubleToInt32, 1, 8, true],
-  ['f3480f2cc2', SseOperation.singleTruncateInt64, 1, 4, true],
-  ['f2480f2cc2', SseOperation.doubleTruncateInt64, 1, 8, true],
-  ['f3480f2dc2', SseOperation.singleToInt64, 1, 4, true],
-  ['f2480f2dc2', SseOperation.doubleToInt64, 1, 8, true],
+  ['cvtss2sd xmm1,xmm2', SseOperation.singleToDouble, 1, 4],
+  ['cvtsd2ss xmm1,xmm2', SseOperation.doubleToSingle, 1, 8],
+  ['cvtps2pd xmm1,xmm2', SseOperation.singleToDouble, 2, 4],
+  ['cvtdq2ps xmm1,xmm2', SseOperation.int32ToSingle, 4, 4],
+  ['cvttps2dq xmm1,xmm2', SseOperation.singleTruncateInt32, 4, 4],
+  ['cvtdq2pd xmm1,xmm2', SseOperation.int32ToDouble, 2, 4],
+  ['cvttss2si eax,xmm2', SseOperation.singleTruncateInt32, 1, 4, true],
+  ['cvttsd2si eax,xmm2', SseOperation.doubleTruncateInt32, 1, 8, true],
+  ['cvtss2si eax,xmm2', SseOperation.singleToInt32, 1, 4, true],
+  ['cvtsd2si eax,xmm2', SseOperation.doubleToInt32, 1, 8, true],
+  ['cvttss2si rax,xmm2', SseOperation.singleTruncateInt64, 1, 4, true],
+  ['cvttsd2si rax,xmm2', SseOperation.doubleTruncateInt64, 1, 8, true],
+  ['cvtss2si rax,xmm2', SseOperation.singleToInt64, 1, 4, true],
+  ['cvtsd2si rax,xmm2', SseOperation.doubleToInt64, 1, 8, true],
 )
 
 // biome-ignore format: a table
@@ -74,8 +74,8 @@ t.test('the host and the exact operations agree', async t => {
   const expected = at(0x900000)
   const write = (to: number, size: 4 | 8, lane: number, value: number) =>
     size === 8 ? view.setFloat64(to + lane * 8, value, true) : view.setFloat32(to + lane * 4, value, true)
-  for (const [hex, operation, lanes, size, general] of rows) {
-    bytes.set(Buffer.from(`${hex}cc`, 'hex'), at(code))
+  for (const [text, operation, lanes, size, general] of rows) {
+    bytes.set(assembled(`${text}; int3`), at(code))
     vcpu.code.invalidatePage(at(code))
     let wrong = ''
     for (const mode of modes)
@@ -99,20 +99,20 @@ t.test('the host and the exact operations agree', async t => {
           if (!isSame || vcpu.u32('mxcsr') !== view.getUint32(expected + 32, true))
             wrong ||= `${left}, ${right}, ${mode}`
         }
-    t.equal(wrong, '', hex)
+    t.equal(wrong, '', text)
   }
 })
 
 t.test('comparisons that set flags', async t => {
   const {vcpu, memory, at, run} = machine({translateAfter: 1})
   const xmm = (register: number) => vcpu.base + state.xmm + register * 16
-  for (const [hex, isDouble] of [
-    ['0f2eca', false],
-    ['660f2eca', true],
-    ['0f2fca', false],
-    ['660f2fca', true],
+  for (const [text, isDouble] of [
+    ['ucomiss xmm1,xmm2', false],
+    ['ucomisd xmm1,xmm2', true],
+    ['comiss xmm1,xmm2', false],
+    ['comisd xmm1,xmm2', true],
   ] as const) {
-    memory.bytes.set(Buffer.from(`${hex}cc`, 'hex'), at(code))
+    memory.bytes.set(assembled(`${text}; int3`), at(code))
     vcpu.code.invalidatePage(at(code))
     for (const [index, left] of numbers.entries())
       for (const right of numbers.slice(index % 4).filter((_, place) => place % 4 === 0)) {
@@ -128,8 +128,8 @@ t.test('comparisons that set flags', async t => {
         run()
         const flags = a < b ? 0x01 : a === b ? 0x40 : a > b ? 0 : 0x45
         const actual = Number(vcpu.rflags & 0x8d5n)
-        if (actual !== flags) t.equal(actual, flags, `${hex}: ${a} ${b}`)
+        if (actual !== flags) t.equal(actual, flags, `${text}: ${a} ${b}`)
       }
-    t.pass(hex)
+    t.pass(text)
   }
 })

@@ -73,7 +73,8 @@ export function parseOperand(text: string): OperandText {
 
 function parseAddress(text: string): Omit<MemoryText, 'bits' | 'segment'> {
   let [base, index, scale, displacement, isWritten, ripRelative] = [-1, -1, 0, 0n, false, false]
-  let addressBits: number | undefined
+  const sizes = new Set<number>()
+  let isAddress = true
   for (const term of text.replaceAll(' ', '').replaceAll('-', '+-').split('+')) {
     const [name, factor] = term.split('*')
     const register = registers.get(name)
@@ -83,17 +84,20 @@ function parseAddress(text: string): Omit<MemoryText, 'bits' | 'segment'> {
       isWritten = true
     } else if (name === 'rip' || name === 'eip') {
       ripRelative = true
-      addressBits = name === 'rip' ? 64 : 32
-    } else {
-      if (register === undefined || register.class !== 'general') throw new Error(`no address: "[${text}]"`)
-      addressBits = register.bits
-      const isIndex = factor !== undefined || base >= 0
-      if (!isIndex) base = register.number
+      sizes.add(name === 'rip' ? 64 : 32)
+    } else if (register?.class !== 'general') isAddress = false
+    else {
+      sizes.add(register.bits)
+      if (factor === undefined && base < 0) base = register.number
       else {
+        isAddress &&= index < 0
         index = register.number
-        scale = Math.log2(Number(factor ?? 1))
+        scale = ['1', '2', '4', '8'].indexOf(factor ?? '1')
       }
     }
   }
+  const isRelativeToMore = ripRelative && (base >= 0 || index >= 0)
+  if (!isAddress || scale < 0 || sizes.size > 1 || isRelativeToMore) throw new Error(`no address: "[${text}]"`)
+  const [addressBits] = sizes
   return {kind: 'memory', base, index, scale, displacement, isWritten, addressBits, ripRelative}
 }

@@ -65,3 +65,39 @@ t.test('no form is left out', async t => {
   const missing = [...all].filter(({form}) => !seen.has(form))
   t.strictSame(missing.map(({instruction}) => instruction.mnemonic).sort(), unknownToObjdump)
 })
+
+t.test('the assembler takes the shortest form, and knows sizes by registers', async t => {
+  for (const [text, hex] of [
+    ['add eax,1', '83c001'],
+    ['add eax,0x12345678', '0578563412'],
+    ['add rax, 0xffffffffffffffff', '4883c0ff'],
+    ['mov [rbx + 0x10], al', '884310'],
+    ['MOV DWORD [RSP+RCX*4-8], 5', 'c7448cf805000000'],
+    ['movabs rdx,-1', '48baffffffffffffffff'],
+    ['mov spl,ah', undefined],
+    ['mov bpl,sil', '4088f5'],
+    ['jmp 0x1010', 'eb0e'],
+    ['jmp 0x2000', 'e9fb0f0000'],
+    ['shl eax,1', 'd1e0'],
+    ['shl eax,0x1', 'c1e001'],
+    ['mov ecx,fs:[0x28]', '648b0c2528000000'],
+    ['lock inc QWORD PTR [rdi]', 'f048ff07'],
+    ['lock inc rdi', undefined],
+    ['lock mov [rdi],rax', undefined],
+    ['mov [rdi],1', undefined],
+    ['mov eax,rbx', undefined],
+    ['add eax,0x123456789', undefined],
+    ['lea rax,[rbx+rsp*2]', undefined],
+    ['mov rax,[rbx*3]', undefined],
+    ['mov rax,[rbx+ecx]', undefined],
+    ['mov rax,[rax+rbx+rcx]', undefined],
+    ['mov rax,[rip+rcx]', undefined],
+    ['loop 0x2000', undefined],
+    ['nonsense', undefined],
+    ['mov eax,nonsense', undefined],
+    ['', undefined],
+  ] as const) {
+    if (hex === undefined) t.throws(() => assemble(text, {rip: 0x1000}), `"${text}"`)
+    else t.equal(Buffer.from(assemble(text, {rip: 0x1000})).toString('hex'), hex, text)
+  }
+})

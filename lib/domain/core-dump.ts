@@ -192,14 +192,14 @@ function guestContext({memory, layout}: Machine): Uint8Array {
   const cpu = layout.vcpuBase
   const word = (at: number) => memory.view.getBigUint64(cpu + at, true)
   const put = (at: number, value: bigint | number) => view.setBigUint64(at, BigInt.asUintN(64, BigInt(value)), true)
-  const inKernel = record.u32('kernelMode') === 1
+  const inKernel = record.u32(field.kernelMode) === 1
   put(GuestContext.flags, GuestContextFlag.online | (inKernel ? GuestContextFlag.inKernel : 0n))
   for (const [index, register] of generalRegisterOrder.entries())
     put(GuestContext.generalRegisters + index * 8, word(state.gpr + register * 8))
   put(GuestContext.rip, word(state.rip))
   put(GuestContext.rflags, word(state.rflags) | BigInt(materialiseFlags(memory, cpu)))
   put(GuestContext.rsp, word(state.gpr + 4 * 8))
-  bytes[GuestContext.upcallMask] = memory.bytes[record.u32('vcpuInfo') + 1]
+  bytes[GuestContext.upcallMask] = memory.bytes[record.u32(field.vcpuInfo) + 1]
   const selector = (segment: number) => memory.view.getUint16(cpu + state.selector + segment * 2, true)
   view.setUint16(GuestContext.cs, selector(Segment.cs), true)
   for (const [index, segment] of [Segment.ss, Segment.es, Segment.ds, Segment.fs, Segment.gs].entries())
@@ -211,22 +211,22 @@ function guestContext({memory, layout}: Machine): Uint8Array {
     bytes[GuestContext.traps + vector * 16 + 1] = memory.bytes[at + 8]
     put(GuestContext.traps + vector * 16 + 8, memory.uint64[at >> 3])
   }
-  put(GuestContext.ldtBase, record.u64('ldtBase'))
-  put(GuestContext.ldtEntries, record.u32('ldtEntries'))
-  const gdtEntries = record.u32('gdtEntries')
+  put(GuestContext.ldtBase, record.u64(field.ldtBase))
+  put(GuestContext.ldtEntries, record.u32(field.ldtEntries))
+  const gdtEntries = record.u32(field.gdtEntries)
   for (let index = 0; index < Math.ceil(gdtEntries / 512); index++)
     put(GuestContext.gdtFrames + index * 8, memory.uint32[(field.gdtFrames >> 2) + index])
   put(GuestContext.gdtEntries, gdtEntries)
-  put(GuestContext.kernelSs, record.u32('kernelSs'))
-  put(GuestContext.kernelSp, record.u64('kernelSp'))
+  put(GuestContext.kernelSs, record.u32(field.kernelSs))
+  put(GuestContext.kernelSp, record.u64(field.kernelSp))
   put(GuestContext.control, word(state.cr0))
-  put(GuestContext.control + 8, Math.max(0, record.f64('userRoot')))
-  put(GuestContext.control + 24, record.f64('kernelRoot'))
+  put(GuestContext.control + 8, Math.max(0, record.f64(field.userRoot)))
+  put(GuestContext.control + 24, record.f64(field.kernelRoot))
   put(GuestContext.control + 32, word(state.cr4))
   for (let index = 0; index < 8; index++) put(GuestContext.debug + index * 8, memory.uint64[(field.debug >> 3) + index])
   for (let index = 0; index < 3; index++)
     put(GuestContext.eventCallback + index * 8, memory.uint64[(field.callbacks >> 3) + index * 2])
-  put(GuestContext.vmAssist, record.u32('vmAssist'))
+  put(GuestContext.vmAssist, record.u32(field.vmAssist))
   const [gs, otherGs] = [word(state.segmentBase + Segment.gs * 8), word(state.inactiveGsBase)]
   put(GuestContext.fsBase, word(state.segmentBase + Segment.fs * 8))
   put(GuestContext.kernelGsBase, inKernel ? gs : otherGs)

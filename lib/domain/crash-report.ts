@@ -3,7 +3,7 @@
  */
 import {disassemble} from '../x86/decode/disassemble.js'
 import {decode} from '../x86/instruction-set.js'
-import {Segment} from '../x86/state.js'
+import {Segment, state} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
 
 const names = [
@@ -34,7 +34,7 @@ export function describeVcpu(vcpu: Vcpu): string {
 
 function describeRegisters(vcpu: Vcpu): string {
   const lines = [
-    `rip: ${hex(vcpu.rip)}   rflags: ${hex(vcpu.rflags)}   cr2: ${hex(vcpu.u64('cr2'))}   cr3: ${hex(vcpu.u64('cr3'))}`,
+    `rip: ${hex(vcpu.rip)}   rflags: ${hex(vcpu.rflags)}   cr2: ${hex(vcpu.u64(state.cr2))}   cr3: ${hex(vcpu.u64(state.cr3))}`,
   ]
   for (let first = 0; first < names.length; first += 4) {
     lines.push(
@@ -47,7 +47,7 @@ function describeRegisters(vcpu: Vcpu): string {
   const selectors = Object.entries(Segment).map(
     ([name, segment]) => `${name}: ${vcpu.selector(segment).toString(16).padStart(4, '0')}`,
   )
-  lines.push(`${selectors.join('   ')}   mode: ${vcpu.u32('mmuMode') === 0 ? 'kernel' : 'user'}`)
+  lines.push(`${selectors.join('   ')}   mode: ${vcpu.u32(state.mmuMode) === 0 ? 'kernel' : 'user'}`)
   return lines.join('\n')
 }
 
@@ -96,7 +96,7 @@ function linesUpTo(vcpu: Vcpu, bytes: Uint8Array, end: number): Line[] {
 const noInstruction = '(bad)'
 
 function lineAt(vcpu: Vcpu, bytes: Uint8Array, at: number): Line {
-  const decoded = decode(bytes, 0, at, vcpu.u32('codeBits') as 64 | 32 | 16)
+  const decoded = decode(bytes, 0, at, vcpu.u32(state.codeBits) as 64 | 32 | 16)
   if (typeof decoded === 'string') return {at, bytes: bytes.subarray(0, 1), text: noInstruction}
   return {at, bytes: bytes.subarray(0, decoded.length), text: disassemble(decoded, at)}
 }
@@ -110,7 +110,7 @@ function lineText({at, bytes, text}: Line): string {
 
 /** The bytes of the guest's code from RIP on (step 1), or before it and backwards (step -1), up to the first that cannot be read. */
 function readable(vcpu: Vcpu, rip: number, step: 1 | -1, most: number): Uint8Array {
-  const base = vcpu.u32('codeBits') === 64 ? 0 : Number(vcpu.segmentBase(Segment.cs))
+  const base = vcpu.u32(state.codeBits) === 64 ? 0 : Number(vcpu.segmentBase(Segment.cs))
   const bytes: number[] = []
   for (let at = rip + base + (step < 0 ? -1 : 0); bytes.length < most; at += step) {
     const place = vcpu.access.probe(at | 0, Math.floor(at / 2 ** 32), 'read')

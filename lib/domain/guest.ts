@@ -143,7 +143,7 @@ export class Guest {
   }
 
   private async settled(): Promise<void> {
-    if (this.isOver || this.record.u32('stopped') !== 0)
+    if (this.isOver || this.record.u32(field.stopped) !== 0)
       throw new OperatorError('the guest has shut down', {exitCode: 3})
     await new Promise<void>(resolve => this.settling.push(resolve))
   }

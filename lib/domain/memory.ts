@@ -63,7 +63,7 @@ export class DomainMemory {
 
   /** What the guest has, in KiB. */
   get heldKb(): number {
-    return (this.guest.machine.layout.ramPages - this.guest.record.u32('absentPages')) * 4
+    return (this.guest.machine.layout.ramPages - this.guest.record.u32(field.absentPages)) * 4
   }
 
   /** What the guest is told to use, in KiB. */

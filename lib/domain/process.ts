@@ -31,6 +31,7 @@ import {
   shutdownReasons,
 } from '../control/protocol.js'
 import {serveControl} from '../control/socket.js'
+import {field} from '../hypervisor/record.js'
 import {requestShutdown, sendSysrq} from '../xenstore/control.js'
 import {renameInTree} from '../xenstore/domain-tree.js'
 import {Arrival} from './arrival.js'
@@ -305,8 +306,8 @@ export class DomainProcess implements DomainService {
   status(): DomainStatus {
     const {guest, config} = this
     const record = guest?.record
-    const cpuTimeNs = record?.f64('busyNs') ?? 0
-    const blocked = record !== undefined && record.u32('blocked') !== 0
+    const cpuTimeNs = record?.f64(field.busyNs) ?? 0
+    const blocked = record !== undefined && record.u32(field.blocked) !== 0
     const ended = this.reason !== undefined
     // A domain that another host may run does not run here.
     const paused = this.paused || this.departure.isAway
@@ -433,8 +434,8 @@ export class DomainProcess implements DomainService {
     this.say(`keys ${JSON.stringify(keys)} pressed`)
     if (guest === undefined) return
     const {record} = guest
-    const mode = record.u32('kernelMode') === 1 ? 'kernel' : 'user'
-    this.say(`vCPU 0: ${mode} mode, blocked ${record.u32('blocked')}, timer at ${record.f64('timer')} ns`)
+    const mode = record.u32(field.kernelMode) === 1 ? 'kernel' : 'user'
+    this.say(`vCPU 0: ${mode} mode, blocked ${record.u32(field.blocked)}, timer at ${record.f64(field.timer)} ns`)
   }
 
   wait(until: 'shutdown' | 'death'): Promise<DomainEnd> {

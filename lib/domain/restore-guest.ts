@@ -6,7 +6,7 @@ import type {DomId, Mfn} from '../base/brand.js'
 import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from '../control/domain-config.js'
 import {createMachine} from '../hypervisor/create.js'
-import {MachineRecord} from '../hypervisor/record.js'
+import {field, MachineRecord} from '../hypervisor/record.js'
 import {memoryMaximum, memoryTarget, requestShutdown} from '../xenstore/control.js'
 import {renameInTree, setGeneration} from '../xenstore/domain-tree.js'
 import {Domain0} from '../xenstore/domain0.js'
@@ -55,7 +55,7 @@ export async function readGuest(
   // A stream that can be used once makes no second copy of what the guest remembers.
   if (contents.start.token === undefined) setGeneration(dom0, domid, randomBytes(16))
   setMacs(dom0, domid, nics)
-  record.setU32('domid', identity.domid)
+  record.setU32(field.domid, identity.domid)
   record.uuid = uuid
   const pages = {store: sharedPage(machine, state.storePage), console: sharedPage(machine, state.consolePage)}
   return {contents, store, pages}

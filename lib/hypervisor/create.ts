@@ -33,10 +33,10 @@ export function createMachine(
   {domid, uuid, wallOffsetMs, presentPages = layout.ramPages}: NewDomain,
 ): void {
   const record = new MachineRecord(memory)
-  record.setU32('domid', domid)
+  record.setU32(field.domid, domid)
   record.uuid = uuid
-  record.setU32('grantFrameCount', 1)
-  record.setF64('wallOffsetMs', wallOffsetMs)
+  record.setU32(field.grantFrameCount, 1)
+  record.setF64(field.wallOffsetMs, wallOffsetMs)
   const {uint32} = memory
   const frame = (mfn: number) => layout.ramBase + mfn * 4096
   for (let mfn = 0; mfn < (layout.m2pFrames * 4096) / 8; mfn++) {
@@ -47,8 +47,8 @@ export function createMachine(
   }
   const {types} = new PageTables(memory, layout, record)
   for (let mfn = presentPages; mfn < layout.ramPages; mfn++) types.take(mfn, FrameType.absent)
-  record.setU32('absentPages', layout.ramPages - presentPages)
-  record.setU32('mostPages', presentPages)
+  record.setU32(field.absentPages, layout.ramPages - presentPages)
+  record.setU32(field.mostPages, presentPages)
   const level3 = layout.m2pTables
   uint32[frame(level3) >>> 2] = ((level3 + 1) * 4096) | tableFlags
   for (let table = 0; table * 512 < layout.m2pFrames; table++) {
@@ -58,7 +58,7 @@ export function createMachine(
     uint32[(frame(level3 + 2) >>> 2) + index * 2] = ((layout.m2p + index) * 4096) | tableFlags
   }
   const sharedInfo = frame(layout.sharedInfo)
-  record.setU32('vcpuInfo', sharedInfo)
+  record.setU32(field.vcpuInfo, sharedInfo)
   uint32.fill(0xffffffff, field.gdtFrames >> 2, (field.gdtFrames >> 2) + 16)
   const events = new EventChannels(memory, layout)
   events.bind(storePort, PortKind.interdomain)

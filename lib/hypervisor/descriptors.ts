@@ -100,7 +100,7 @@ export class Descriptors {
     vcpu.setSelector(Segment.ss, ss)
     const codeFault = this.checkCode(cs)
     if (codeFault !== undefined) return codeFault
-    vcpu.setU32('codeBits', (this.high & Bit.long) !== 0 ? 64 : (this.high & Bit.big) !== 0 ? 32 : 16)
+    vcpu.setU32(state.codeBits, (this.high & Bit.long) !== 0 ? 64 : (this.high & Bit.big) !== 0 ? 32 : 16)
     this.setCache(Segment.cs)
     const stackFault = this.checkStack(ss)
     if (stackFault === undefined) this.setCache(Segment.ss)

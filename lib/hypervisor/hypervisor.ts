@@ -71,7 +71,7 @@ export class Hypervisor implements Platform {
       tables: this.tables,
       free: new FreeFrames(this.memory, this.layout, this.tables, this.host),
       grants: new GrantTable(this.memory, this.layout),
-      domid: this.record.u32('domid'),
+      domid: this.record.u32(field.domid),
       work: new Work(),
       host: this.host,
       crash: reason => this.crash(vcpu, reason),
@@ -91,9 +91,9 @@ export class Hypervisor implements Platform {
   shutDown(vcpu: Vcpu, reason: number): void {
     if (this.isStopped()) return
     // The code that the guest set beforehand is what counts.
-    const code = this.record.u32('shutdownCode')
+    const code = this.record.u32(field.shutdownCode)
     const final = code === 0 ? reason : code - 1
-    this.record.setU32('stopped', 1 + final)
+    this.record.setU32(field.stopped, 1 + final)
     Atomics.store(this.memory.int32, (vcpu.base + state.pending) >> 2, 1)
     flushConsoleLine(this.record, this.host)
     this.host.onShutdown(final)
@@ -114,7 +114,7 @@ export class Hypervisor implements Platform {
   syscall(vcpu: Vcpu): Outcome {
     const {memory} = this
     if (memory.uint32[field.kernelMode >> 2] === 0) {
-      const isLong = vcpu.u32('codeBits') === 64
+      const isLong = vcpu.u32(state.codeBits) === 64
       const handler = handlerAt(memory, 'callbacks', isLong ? Callback.syscall : Callback.syscall32)
       if (handler < 0) return {vector: 6}
       const masks = (handlerFlags(memory, handler) & masksEvents.callback) !== 0
@@ -161,7 +161,7 @@ export class Hypervisor implements Platform {
 
   sysenter(vcpu: Vcpu): Outcome {
     const handler = handlerAt(this.memory, 'callbacks', Callback.sysenter)
-    if (handler < 0 || this.record.u32('kernelMode') !== 0) return {vector: 13, errorCode: 0}
+    if (handler < 0 || this.record.u32(field.kernelMode) !== 0) return {vector: 13, errorCode: 0}
     const masks = (handlerFlags(this.memory, handler) & masksEvents.callback) !== 0
     if (!bounce(vcpu, handler, masks, -1, Entry.sysenter)) this.crash(vcpu, 'bad kernel stack at SYSENTER')
     return undefined
@@ -169,7 +169,7 @@ export class Hypervisor implements Platform {
 
   softwareInterrupt(vcpu: Vcpu, vector: number): Outcome {
     const handler = handlerAt(this.memory, 'traps', vector)
-    const needed = this.record.u32('kernelMode') !== 0 ? 1 : 3
+    const needed = this.record.u32(field.kernelMode) !== 0 ? 1 : 3
     const isOpen = handler >= 0 && (vector === 3 || vector === 4 || (handlerFlags(this.memory, handler) & 3) >= needed)
     if (!isOpen) return {vector: 13, errorCode: vector * 8 + 2}
     this.enter(vcpu, vector, -1)
@@ -265,9 +265,9 @@ export class Hypervisor implements Platform {
   private deliverNmi(vcpu: Vcpu): boolean {
     const {record} = this
     const handler = handlerAt(this.memory, 'traps', nmi)
-    if (handler < 0 || record.u32('nmiMasked') !== 0) return false
-    record.setU32('nmiPending', 0)
-    record.setU32('nmiMasked', 1)
+    if (handler < 0 || record.u32(field.nmiMasked) !== 0) return false
+    record.setU32(field.nmiPending, 0)
+    record.setU32(field.nmiMasked, 1)
     this.resume(vcpu)
     this.enter(vcpu, nmi, -1)
     return true
@@ -296,8 +296,8 @@ export class Hypervisor implements Platform {
     const {record} = this
     vcpu.reset()
     this.attach(vcpu)
-    vcpu.setU64('cr4', 0x660n)
-    vcpu.setU32('cpl', 3)
+    vcpu.setU64(state.cr4, 0x660n)
+    vcpu.setU32(state.cpl, 3)
     vcpu.setSelector(Segment.cs, 0xe033)
     vcpu.setSelector(Segment.ss, 0xe02b)
     vcpu.rflags = BigInt(Rflags.if)
@@ -305,15 +305,15 @@ export class Hypervisor implements Platform {
     vcpu.setGpr(4, entry.rsp)
     vcpu.setGpr(6, entry.rsi)
     resetDebug(this.memory)
-    record.setU32('kernelMode', 1)
-    record.setU64('kernelSp', entry.rsp)
-    record.setF64('kernelRoot', -1)
-    record.setF64('userRoot', -1)
-    record.setF64('runstateEntry', this.host.now())
-    record.setF64('timer', Number.POSITIVE_INFINITY)
-    record.setF64('pollLimit', Number.POSITIVE_INFINITY)
-    record.setF64('periodNs', 10_000_000)
-    record.setF64('nextPeriod', this.host.now() + 10_000_000)
+    record.setU32(field.kernelMode, 1)
+    record.setU64(field.kernelSp, entry.rsp)
+    record.setF64(field.kernelRoot, -1)
+    record.setF64(field.userRoot, -1)
+    record.setF64(field.runstateEntry, this.host.now())
+    record.setF64(field.timer, Number.POSITIVE_INFINITY)
+    record.setF64(field.pollLimit, Number.POSITIVE_INFINITY)
+    record.setF64(field.periodNs, 10_000_000)
+    record.setF64(field.nextPeriod, this.host.now() + 10_000_000)
     if (this.tables.pin(entry.level4, 4) < 0 || !this.tables.setRoot('kernelRoot', entry.level4))
       bug('the builder made page tables that break the rules')
     refreshTimeArea(vcpu, record)

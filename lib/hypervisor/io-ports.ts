@@ -26,18 +26,18 @@ export function accessPort(
   if (asks) return true
   const isPciAddress = port === pciAddressPort && bytes === 4
   if (name === 'out') {
-    if (isPciAddress) record.setU32('pciAddress', vcpu.gprLow(0))
+    if (isPciAddress) record.setU32(field.pciAddress, vcpu.gprLow(0))
     return true
   }
-  if (bytes === 4) vcpu.setGprLow(0, isPciAddress ? record.u32('pciAddress') : 0xffffffff)
+  if (bytes === 4) vcpu.setGprLow(0, isPciAddress ? record.u32(field.pciAddress) : 0xffffffff)
   else vcpu.setGpr(0, vcpu.gpr(0) | (bytes === 2 ? 0xffffn : 0xffn))
   return true
 }
 
 function mayUse(record: MachineRecord, tables: PageTables, port: number, bytes: number): boolean {
   const {memory} = record
-  if (record.u32('iopl') >= (record.u32('kernelMode') !== 0 ? 1 : 3)) return true
-  if (port + bytes > record.u32('ioBitmapPorts')) return false
+  if (record.u32(field.iopl) >= (record.u32(field.kernelMode) !== 0 ? 1 : 3)) return true
+  if (port + bytes > record.u32(field.ioBitmapPorts)) return false
   // The bitmap lies in the kernel's half, which user mode does not see.
   const start = memory.uint64[field.ioBitmap >> 3] + BigInt(port >> 3)
   let bits = 0

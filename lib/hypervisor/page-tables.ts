@@ -10,7 +10,7 @@ import {state} from '../x86/state.js'
 import {DirtyFrames} from './dirty-frames.js'
 import {FrameType, FrameTypes, isAllowed, xenSlots} from './frame-types.js'
 import type {MachineLayout} from './layout.js'
-import type {MachineRecord} from './record.js'
+import {field, type MachineRecord} from './record.js'
 
 const present = 1
 const large = 0x80
@@ -101,8 +101,8 @@ export class PageTables {
   /** Makes a level-4 table the kernel's or the user's root; -1 for none. False: it is no valid root. */
   setRoot(which: 'kernelRoot' | 'userRoot', mfn: number): boolean {
     if (mfn >= 0 && this.types.take(mfn, FrameType.level4) < 0) return false
-    const old = this.record.f64(which)
-    this.record.setF64(which, mfn < 0 ? -1 : mfn * 4096)
+    const old = this.record.f64(field[which])
+    this.record.setF64(field[which], mfn < 0 ? -1 : mfn * 4096)
     const root = this.layout.vcpuBase + state.root + (which === 'userRoot' ? 4 : 0)
     this.memory.uint32[root >>> 2] = mfn
     if (which === 'kernelRoot') this.memory.uint64[(this.layout.vcpuBase + state.cr3) >>> 3] = BigInt(mfn * 4096)
@@ -132,7 +132,7 @@ export class PageTables {
 
   /** Byte offset of the level-1 entry that maps a linear address under the kernel root, or -1. */
   leafEntry(low: number, high: number): number {
-    let table = Math.floor(this.record.f64('kernelRoot') / 4096)
+    let table = Math.floor(this.record.f64(field.kernelRoot) / 4096)
     for (let level = 4; level > 1; level--) {
       const shift = 12 + 9 * (level - 1)
       const index =

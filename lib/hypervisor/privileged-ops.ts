@@ -4,13 +4,13 @@
  * Source: xen/arch/x86/pv/emul-priv-op.c; xen-pv guest notes on MSRs; public/arch-x86/cpuid.h.
  */
 import type {Outcome, PrivilegedInstruction} from '../x86/platform.js'
-import {Segment} from '../x86/state.js'
+import {Segment, state} from '../x86/state.js'
 import type {Vcpu} from '../x86/vcpu.js'
 import {readDebug, writeDebug} from './debug-registers.js'
 import {fillHypercallPage} from './hypercall-page.js'
 import {accessPort} from './io-ports.js'
 import type {PageTables} from './page-tables.js'
-import {handlerAt, type MachineRecord} from './record.js'
+import {field, handlerAt, type MachineRecord} from './record.js'
 
 const generalProtection: Outcome = {vector: 13, errorCode: 0}
 const invalidOpcode: Outcome = {vector: 6}
@@ -50,7 +50,7 @@ export function emulate(
   instruction: PrivilegedInstruction,
 ): Outcome {
   const isPort = instruction.name === 'in' || instruction.name === 'out'
-  if (record.u32('kernelMode') === 0 && !isPort) return generalProtection
+  if (record.u32(field.kernelMode) === 0 && !isPort) return generalProtection
   const outcome = perform(vcpu, record, tables, instruction)
   if (outcome === undefined) vcpu.rip = BigInt.asUintN(64, vcpu.rip + BigInt(instruction.length))
   return outcome
@@ -83,7 +83,7 @@ function perform(vcpu: Vcpu, record: MachineRecord, tables: PageTables, instruct
       return undefined
     case 'cli':
     case 'sti':
-      return record.u32('iopl') > 0 ? undefined : generalProtection
+      return record.u32(field.iopl) > 0 ? undefined : generalProtection
     case 'wbinvd':
       return undefined
     case 'in':
@@ -98,27 +98,27 @@ function perform(vcpu: Vcpu, record: MachineRecord, tables: PageTables, instruct
 
 /** CR0.TS; code that touches the FPU is looked at again. */
 export function setTaskSwitched(vcpu: Vcpu, on: boolean): void {
-  const cr0 = vcpu.u64('cr0')
-  vcpu.setU64('cr0', on ? cr0 | 8n : cr0 & ~8n)
+  const cr0 = vcpu.u64(state.cr0)
+  vcpu.setU64(state.cr0, on ? cr0 | 8n : cr0 & ~8n)
   vcpu.tlb.flushJumps()
 }
 
 function readControl(vcpu: Vcpu, record: MachineRecord, number: number): bigint | undefined {
-  if (number === 0) return vcpu.u64('cr0')
-  if (number === 2) return vcpu.memory.view.getBigUint64(record.u32('vcpuInfo') + 16, true)
-  if (number === 3) return BigInt(record.f64('kernelRoot'))
-  if (number === 4) return BigInt(fixedCr4 | record.u32('guestCr4'))
+  if (number === 0) return vcpu.u64(state.cr0)
+  if (number === 2) return vcpu.memory.view.getBigUint64(record.u32(field.vcpuInfo) + 16, true)
+  if (number === 3) return BigInt(record.f64(field.kernelRoot))
+  if (number === 4) return BigInt(fixedCr4 | record.u32(field.guestCr4))
   return undefined
 }
 
 function writeControl(vcpu: Vcpu, record: MachineRecord, tables: PageTables, number: number, value: bigint): Outcome {
   if (number === 0) {
-    if ((value ^ vcpu.u64('cr0')) & ~8n) return generalProtection
+    if ((value ^ vcpu.u64(state.cr0)) & ~8n) return generalProtection
     setTaskSwitched(vcpu, (value & 8n) !== 0n)
     return undefined
   }
   if (number === 2) {
-    vcpu.memory.view.setBigUint64(record.u32('vcpuInfo') + 16, value, true)
+    vcpu.memory.view.setBigUint64(record.u32(field.vcpuInfo) + 16, value, true)
     return undefined
   }
   if (number === 3) {
@@ -127,8 +127,8 @@ function writeControl(vcpu: Vcpu, record: MachineRecord, tables: PageTables, num
     return undefined
   }
   if (number !== 4) return generalProtection
-  record.setU32('guestCr4', Number(value & BigInt(guestCr4Bits)))
-  vcpu.setU64('cr4', BigInt(fixedCr4 | record.u32('guestCr4')))
+  record.setU32(field.guestCr4, Number(value & BigInt(guestCr4Bits)))
+  vcpu.setU64(state.cr4, BigInt(fixedCr4 | record.u32(field.guestCr4)))
   return undefined
 }
 
@@ -136,14 +136,14 @@ function writeXcr0(vcpu: Vcpu): Outcome {
   // x87 and SSE are all there is, and x87 cannot be switched off.
   const value = vcpu.gprLow(0)
   if (
-    (vcpu.u32('cr4') & 0x40000) === 0 ||
+    (vcpu.u32(state.cr4) & 0x40000) === 0 ||
     vcpu.gprLow(1) !== 0 ||
     vcpu.gprLow(2) !== 0 ||
     (value & 1) === 0 ||
     value > 3
   )
     return generalProtection
-  vcpu.setU64('xcr0', BigInt(value))
+  vcpu.setU64(state.xcr0, BigInt(value))
   return undefined
 }
 
@@ -157,7 +157,7 @@ function readMsr(vcpu: Vcpu): Outcome {
     [Msr.efer]: () => 0xd01n,
     [Msr.fsBase]: () => vcpu.segmentBase(Segment.fs),
     [Msr.gsBase]: () => vcpu.segmentBase(Segment.gs),
-    [Msr.kernelGsBase]: () => vcpu.u64('inactiveGsBase'),
+    [Msr.kernelGsBase]: () => vcpu.u64(state.inactiveGsBase),
     [Msr.nbCfg]: () => 0n,
     [Msr.hwcr]: () => tscCountsAtP0,
     [Msr.deCfg]: () => 2n,
@@ -181,7 +181,7 @@ function writeMsr(vcpu: Vcpu, tables: PageTables): Outcome {
       if (!isCanonical(value)) return generalProtection
       if (vcpu.gprLow(1) === Msr.fsBase) vcpu.setSegmentBase(Segment.fs, value)
       else if (vcpu.gprLow(1) === Msr.gsBase) vcpu.setSegmentBase(Segment.gs, value)
-      else vcpu.setU64('inactiveGsBase', value)
+      else vcpu.setU64(state.inactiveGsBase, value)
       return undefined
     case Msr.efer:
       return value === 0xd01n ? undefined : generalProtection
@@ -215,7 +215,7 @@ export function guestCpuid(
   if (number >= 0x40000000 && number < 0x40000100) return xenLeaf(number - 0x40000000, subleaf)
   const [eax, ebx, ecx, edx] = features(number, subleaf)
   if (number === 1) {
-    const osxsave = (ecx & (1 << 26)) !== 0 && (forced || (record.u32('guestCr4') & 0x40000) !== 0)
+    const osxsave = (ecx & (1 << 26)) !== 0 && (forced || (record.u32(field.guestCr4) & 0x40000) !== 0)
     return [eax, ebx, ecx | (1 << 31) | (osxsave ? 1 << 27 : 0), edx]
   }
   // FSGSBASE would make Linux read the user GS base with a trapped RDMSR on every switch.

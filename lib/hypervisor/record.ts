@@ -77,7 +77,7 @@ export type FieldName = keyof typeof field
 
 const recordBytes = 0x10000
 
-/** Access by name; paths that are taken often use the offsets themselves. */
+/** Access by offset in `field`: a name given as text would be looked up each time. */
 export class MachineRecord {
   /** The f64 fields, by byte offset / 8. */
   readonly floats: Float64Array
@@ -97,23 +97,23 @@ export class MachineRecord {
       this.memory.bytes[field.uuid + index] = Number.parseInt(byte, 16)
   }
 
-  u32(name: FieldName): number {
-    return this.memory.uint32[field[name] >> 2]
+  u32(at: number): number {
+    return this.memory.uint32[at >> 2]
   }
-  setU32(name: FieldName, value: number): void {
-    this.memory.uint32[field[name] >> 2] = value
+  setU32(at: number, value: number): void {
+    this.memory.uint32[at >> 2] = value
   }
-  u64(name: FieldName): bigint {
-    return this.memory.uint64[field[name] >> 3]
+  u64(at: number): bigint {
+    return this.memory.uint64[at >> 3]
   }
-  setU64(name: FieldName, value: bigint): void {
-    this.memory.uint64[field[name] >> 3] = value
+  setU64(at: number, value: bigint): void {
+    this.memory.uint64[at >> 3] = value
   }
-  f64(name: FieldName): number {
-    return this.floats[field[name] >> 3]
+  f64(at: number): number {
+    return this.floats[at >> 3]
   }
-  setF64(name: FieldName, value: number): void {
-    this.floats[field[name] >> 3] = value
+  setF64(at: number, value: number): void {
+    this.floats[at >> 3] = value
   }
 }
 

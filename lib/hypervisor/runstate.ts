@@ -20,19 +20,19 @@ const updating = 1n << 63n
 /** The vCPU changes its state. */
 export function enterRunstate(vcpu: Vcpu, record: MachineRecord, next: number, now: number): void {
   const {view} = vcpu.memory
-  const former = record.u32('runstate')
+  const former = record.u32(field.runstate)
   const spent = field.runstateTimes + former * 8
-  view.setFloat64(spent, view.getFloat64(spent, true) + Math.max(now - record.f64('runstateEntry'), 0), true)
-  record.setU32('runstate', next)
-  record.setF64('runstateEntry', now)
+  view.setFloat64(spent, view.getFloat64(spent, true) + Math.max(now - record.f64(field.runstateEntry), 0), true)
+  record.setU32(field.runstate, next)
+  record.setF64(field.runstateEntry, now)
   writeRunstate(vcpu, record)
 }
 
 /** The record as bytes; with `now`, the time in the present state up to then counts too. */
 export function runstateBytes(record: MachineRecord, now?: number): DataView {
   const bytes = new DataView(new ArrayBuffer(recordBytes))
-  const state = record.u32('runstate')
-  const entered = record.f64('runstateEntry')
+  const state = record.u32(field.runstate)
+  const entered = record.f64(field.runstateEntry)
   bytes.setUint32(0, state, true)
   bytes.setBigUint64(entryTimeAt, BigInt(Math.floor(entered)), true)
   for (let index = 0; index < 4; index++) {
@@ -45,11 +45,11 @@ export function runstateBytes(record: MachineRecord, now?: number): DataView {
 
 /** Brings the kernel's copy up to date; where it cannot be written, it stays as it is. */
 export function writeRunstate(vcpu: Vcpu, record: MachineRecord): void {
-  const address = record.u64('runstateArea')
+  const address = record.u64(field.runstateArea)
   if (address === 0n) return
   const bytes = runstateBytes(record)
   const put = () => vcpu.writeBytes(address, new Uint8Array(bytes.buffer))
-  if ((record.u32('vmAssist') & VmAssist.runstateUpdateFlag) !== 0) {
+  if ((record.u32(field.vmAssist) & VmAssist.runstateUpdateFlag) !== 0) {
     const entered = bytes.getBigUint64(entryTimeAt, true)
     bytes.setBigUint64(entryTimeAt, entered | updating, true)
     put()

@@ -83,13 +83,13 @@ export function fireTimers(record: MachineRecord, events: EventChannels, now: nu
 
 /** sched_op poll is over. */
 export function endPoll(record: MachineRecord): void {
-  record.setF64('pollLimit', Number.POSITIVE_INFINITY)
-  record.setU32('pollCount', 0)
-  record.setU32('blocked', 0)
+  record.setF64(field.pollLimit, Number.POSITIVE_INFINITY)
+  record.setU32(field.pollCount, 0)
+  record.setU32(field.blocked, 0)
 }
 
 /** Keeps the second copy of the time record in step. */
 export function refreshTimeArea(vcpu: Vcpu, record: MachineRecord): void {
-  const address = record.u64('timeArea')
+  const address = record.u64(field.timeArea)
   if (address !== 0n) vcpu.writeBytes(address, timeInfoBytes())
 }

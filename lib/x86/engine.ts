@@ -60,7 +60,7 @@ export class Engine {
     const {memory, base, tlb} = vcpu
     this.pages = memory.bytes.length / 65536
     const codePages = area.start
-    vcpu.setU32('codePages', codePages)
+    vcpu.setU32(state.codePages, codePages)
     this.aloneHead = codePages + (memory.bytes.length >>> 12)
     const {blocks, translations} = splitArea(memory.bytes.length, area)
     this.code = new CodeCache(memory, codePages, blocks.start, blocks.end, {
@@ -87,7 +87,7 @@ export class Engine {
       faultModify: (low: number, high: number, bytes: number) => vcpu.access.modify(low, high, bytes),
       faultWrite: (low: number, high: number, bytes: number) => vcpu.access.write(low, high, bytes),
       commit: (bytes: number) => vcpu.access.commit(bytes),
-      retry: () => vcpu.setU32('exitReason', ExitReason.system),
+      retry: () => vcpu.setU32(state.exitReason, ExitReason.system),
       system: (record: number, number: number) => slowPaths[number](vcpu, record),
       ...helpers(memory, base),
     }
@@ -116,7 +116,7 @@ export class Engine {
     const high = uint32[at + 1] | 0
     const page = vcpu.access.fetchPage(low, high)
     if (page < 0) return false
-    const mode = vcpu.u32('codeBits') | vcpu.u32('mmuMode')
+    const mode = vcpu.u32(state.codeBits) | vcpu.u32(state.mmuMode)
     const start = page + (low & 0xfff)
     let head = this.code.find(start, low, high >>> 0, mode)
     if (head !== 0 && this.code.secondPage(head) !== 0) {
@@ -151,7 +151,7 @@ export class Engine {
     high: number,
     page: number,
     first: boolean,
-    codeBits = this.vcpu.u32('codeBits'),
+    codeBits = this.vcpu.u32(state.codeBits),
   ): DecodedInstruction | undefined {
     const {vcpu} = this
     const {bytes} = vcpu.memory
@@ -286,7 +286,7 @@ export class Engine {
     if (page < 0) return false
     const decoded = this.decodeAt(low, high, page, true)
     if (decoded === undefined) return false
-    if ((vcpu.u32('cr0') & 8) !== 0 && usesFpu(decoded)) {
+    if ((vcpu.u32(state.cr0) & 8) !== 0 && usesFpu(decoded)) {
       vcpu.raise({vector: 7})
       return false
     }
@@ -297,8 +297,8 @@ export class Engine {
     vcpu.access.allowOwnPage = false
     if (status === Status.next) status = (this.table.get(1) as (record: number) => number)(first + recordBytes)
     if (status === Status.blockEnd) return true
-    const fault = vcpu.u32('exitReason') === ExitReason.fault
-    vcpu.setU32('exitReason', ExitReason.none)
+    const fault = vcpu.u32(state.exitReason) === ExitReason.fault
+    vcpu.setU32(state.exitReason, ExitReason.none)
     return !fault
   }
 
@@ -326,7 +326,7 @@ export class Engine {
 
   /** What leads from one translation to another is to be found anew. */
   private newEpoch(): void {
-    this.vcpu.setU32('codeEpoch', this.vcpu.u32('codeEpoch') + 1)
+    this.vcpu.setU32(state.codeEpoch, this.vcpu.u32(state.codeEpoch) + 1)
   }
 
   /** Has translated what has become hot since, and takes in what is ready. */

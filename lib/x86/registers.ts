@@ -95,8 +95,8 @@ export class Registers {
   }
   set rflags(value: bigint) {
     this.words[state.rflags >> 3] = (value & ~BigInt(statusFlags)) | 2n
-    this.setU32('flagKind', 0)
-    this.setU64('flagA', value & BigInt(statusFlags))
+    this.setU32(state.flagKind, 0)
+    this.setU64(state.flagA, value & BigInt(statusFlags))
   }
 
   /** Changes the bits of RFLAGS in a mask, all below bit 32, to those of a value. */
@@ -111,17 +111,17 @@ export class Registers {
     uint32[(base + state.flagA + 4) >>> 2] = 0
   }
 
-  u32(field: keyof typeof state): number {
-    return this.memory.uint32[(this.base + state[field]) >> 2]
+  u32(field: number): number {
+    return this.memory.uint32[(this.base + field) >> 2]
   }
-  setU32(field: keyof typeof state, value: number): void {
-    this.memory.uint32[(this.base + state[field]) >> 2] = value
+  setU32(field: number, value: number): void {
+    this.memory.uint32[(this.base + field) >> 2] = value
   }
-  u64(field: keyof typeof state): bigint {
-    return this.words[state[field] >> 3]
+  u64(field: number): bigint {
+    return this.words[field >> 3]
   }
-  setU64(field: keyof typeof state, value: bigint): void {
-    this.words[state[field] >> 3] = value
+  setU64(field: number, value: bigint): void {
+    this.words[field >> 3] = value
   }
 
   selector(segment: number): number {

@@ -56,10 +56,10 @@ export class Vcpu extends Registers {
     this.id = options.id
     this.platform = options.platform
     this.random = options.random
-    this.setU32('frameBase', options.frames.base)
+    this.setU32(state.frameBase, options.frames.base)
     this.frameCount = options.frames.count
-    this.setU32('frameCount', this.frameCount)
-    this.setU32('dirtyFrames', options.frames.dirty)
+    this.setU32(state.frameCount, this.frameCount)
+    this.setU32(state.dirtyFrames, options.frames.dirty)
     writeTables(options.memory, options.base)
     this.tlb = new Tlb(options.memory, options.base)
     this.access = new GuestAccess(this)
@@ -80,12 +80,12 @@ export class Vcpu extends Registers {
   run(): void {
     const breakpoints = this.platform.breakpoints()
     if (breakpoints.length > 0) return this.watchedStep(breakpoints)
-    if ((this.u32('rflags') & Rflags.tf) !== 0) return this.trapStep()
-    this.setU32('budget', budgetPerRun)
+    if ((this.u32(state.rflags) & Rflags.tf) !== 0) return this.trapStep()
+    this.setU32(state.budget, budgetPerRun)
     for (;;) {
       this.engine.dispatch()
-      const reason = this.u32('exitReason')
-      this.setU32('exitReason', ExitReason.none)
+      const reason = this.u32(state.exitReason)
+      this.setU32(state.exitReason, ExitReason.none)
       switch (reason) {
         case ExitReason.preempt:
           this.engine.translateWaiting()
@@ -94,7 +94,7 @@ export class Vcpu extends Registers {
           if (!this.engine.enter()) this.deliverFault()
           break
         case ExitReason.hot:
-          this.engine.hot(this.u32('exitDetail'))
+          this.engine.hot(this.u32(state.exitDetail))
           break
         case ExitReason.smc:
           this.recoverRip()
@@ -119,33 +119,35 @@ export class Vcpu extends Registers {
   private trapStep(): void {
     this.recoverRip()
     if (!this.engine.stepAlone()) this.deliverFault()
-    else if ((this.u32('rflags') & Rflags.tf) !== 0) this.platform.exception(this, {vector: 1, debugStatus: singleStep})
+    else if ((this.u32(state.rflags) & Rflags.tf) !== 0)
+      this.platform.exception(this, {vector: 1, debugStatus: singleStep})
   }
 
   /** One instruction under the eyes of breakpoints. RFLAGS.RF lets it pass the one at its own address. */
   private watchedStep(breakpoints: readonly Breakpoint[]): void {
     this.recoverRip()
-    const flags = this.u32('rflags')
+    const flags = this.u32(state.rflags)
     const stop = (flags & Rflags.rf) === 0 ? atInstruction(breakpoints, this.rip) : 0
     if (stop !== 0) return this.platform.exception(this, {vector: 1, debugStatus: stop})
     // Now: an IRET sets it for the instruction that follows.
-    this.setU32('rflags', flags & ~Rflags.rf)
+    this.setU32(state.rflags, flags & ~Rflags.rf)
     const watch = new Watch(breakpoints)
     // With an empty TLB and no frame that WebAssembly could enter into it, all accesses are GuestAccess's.
     this.flushTlb()
-    this.setU32('frameCount', 0)
+    this.setU32(state.frameCount, 0)
     this.access.watch = watch
     const isDone = this.engine.stepAlone()
     this.access.watch = undefined
-    this.setU32('frameCount', this.frameCount)
+    this.setU32(state.frameCount, this.frameCount)
     if (!isDone) return this.deliverFault()
-    const debugStatus = watch.met | ((this.u32('rflags') & Rflags.tf) === 0 ? 0 : singleStep)
+    const debugStatus = watch.met | ((this.u32(state.rflags) & Rflags.tf) === 0 ? 0 : singleStep)
     if (debugStatus !== 0) this.platform.exception(this, {vector: 1, debugStatus})
   }
 
   /** For what may have set RFLAGS.TF: the next instruction is no longer generated code's. */
   noticeTrapFlag(): void {
-    if ((this.u32('rflags') & Rflags.tf) !== 0) Atomics.store(this.memory.int32, (this.base + state.pending) >> 2, 1)
+    if ((this.u32(state.rflags) & Rflags.tf) !== 0)
+      Atomics.store(this.memory.int32, (this.base + state.pending) >> 2, 1)
   }
 
   /** Makes RIP and RFLAGS say where the guest is, between two runs: for whoever reads or saves its registers. */
@@ -157,21 +159,22 @@ export class Vcpu extends Registers {
 
   /** When an interpreter's handler left inside a block, RIP is in the record it was at. */
   private recoverRip(): void {
-    const record = this.u32('record')
+    const record = this.u32(state.record)
     if (record === 0) return
     this.rip = this.memory.view.getBigUint64(record + 32, true)
-    this.setU32('record', 0)
+    this.setU32(state.record, 0)
   }
 
   /** The exception that generated code left in state enters the guest. */
   private deliverFault(): void {
     this.recoverRip()
-    if (this.u32('faultVector') === nonCanonical) this.setU32('faultVector', this.engine.usesStackSegment() ? 12 : 13)
-    const vector = this.u32('faultVector')
-    if (vector === 14) this.setU64('cr2', this.u64('faultAddress'))
+    if (this.u32(state.faultVector) === nonCanonical)
+      this.setU32(state.faultVector, this.engine.usesStackSegment() ? 12 : 13)
+    const vector = this.u32(state.faultVector)
+    if (vector === 14) this.setU64(state.cr2, this.u64(state.faultAddress))
     this.platform.exception(
       this,
-      this.u32('faultHasError') ? {vector, errorCode: this.u32('faultErrorCode')} : {vector},
+      this.u32(state.faultHasError) ? {vector, errorCode: this.u32(state.faultErrorCode)} : {vector},
     )
   }
 
@@ -247,14 +250,14 @@ export class Vcpu extends Registers {
 
   /** Switches between supervisor (0) and user (1) translations. */
   setMmuMode(mode: 0 | 1): void {
-    this.setU32('mmuMode', mode)
+    this.setU32(state.mmuMode, mode)
   }
 
   /** A machine frame was written behind the CPU's back: it is dirty, and cached code of it goes. */
   frameWritten(mfn: number): void {
     if (mfn >= this.frameCount) return
-    this.memory.bytes[this.u32('dirtyFrames') + mfn] = 1
-    const page = this.u32('frameBase') + mfn * 4096
+    this.memory.bytes[this.u32(state.dirtyFrames) + mfn] = 1
+    const page = this.u32(state.frameBase) + mfn * 4096
     if (this.code.hasCode(page)) this.code.invalidatePage(page)
   }
 
@@ -267,20 +270,20 @@ export class Vcpu extends Registers {
   setCodeSegment(selector: number, bits: 64 | 32 | 16): void {
     this.setSelector(Segment.cs, selector)
     this.setSegmentBase(Segment.cs, 0n)
-    this.setU32('codeBits', bits)
+    this.setU32(state.codeBits, bits)
   }
 
   /** Status flags and the rest of RFLAGS as power-up leaves them; all registers zero. */
   reset(): void {
     this.memory.bytes.fill(0, this.base, this.base + state.scratch)
     this.rflags = 2n
-    this.setU64('cr0', 0x80050033n)
-    this.setU64('cr4', 0x6a0n)
-    this.setU64('efer', 0xd01n)
-    this.setU64('xcr0', 3n)
-    this.setU32('mxcsr', 0x1f80)
-    this.setU32('codeBits', 64)
-    this.setU64('dr', 0n)
+    this.setU64(state.cr0, 0x80050033n)
+    this.setU64(state.cr4, 0x6a0n)
+    this.setU64(state.efer, 0xd01n)
+    this.setU64(state.xcr0, 3n)
+    this.setU32(state.mxcsr, 0x1f80)
+    this.setU32(state.codeBits, 64)
+    this.setU64(state.dr, 0n)
     this.setRoot(0, 0xffffffff)
     this.setRoot(1, 0xffffffff)
     this.flushTlb()

@@ -4,7 +4,7 @@ import type {DomId} from '../../lib/base/brand.js'
 import type {DomainConfig} from '../../lib/control/domain-config.js'
 import {readGuest} from '../../lib/domain/restore-guest.js'
 import {RecordType} from '../../lib/domain/stream/record.js'
-import {MachineRecord} from '../../lib/hypervisor/record.js'
+import {field, MachineRecord} from '../../lib/hypervisor/record.js'
 import {Domain0} from '../../lib/xenstore/domain0.js'
 import {walk} from '../../lib/xenstore/node.js'
 import {domid} from '../support/pv-machine.js'
@@ -45,7 +45,7 @@ t.test('another domid, name and uuid', async t => {
   const everything = [...walk('/', store.server.store.root)].map(([path]) => path).join('\n')
   t.notMatch(everything, new RegExp(`/${domid}(/|$)|${savedUuid}`, 'm'), 'nothing of the former is left')
   const record = new MachineRecord(machine.memory)
-  t.strictSame([record.u32('domid'), record.uuid], [9, config.uuid])
+  t.strictSame([record.u32(field.domid), record.uuid], [9, config.uuid])
   t.strictSame(pages, {store: 20, console: 21})
 })
 

@@ -5,7 +5,7 @@ import t from 'tap'
 import {Errno, Hypercall} from '../../lib/abi/xen.js'
 import {consolePort, createMachine, storePort} from '../../lib/hypervisor/create.js'
 import {PageTables} from '../../lib/hypervisor/page-tables.js'
-import {MachineRecord} from '../../lib/hypervisor/record.js'
+import {field, MachineRecord} from '../../lib/hypervisor/record.js'
 import {direct, pvMachine, scratchFrame, tables} from '../support/pv-machine.js'
 
 const domidSelf = 0x7ff0
@@ -285,7 +285,7 @@ t.test('a domain has no more frames than it may', async t => {
     for (const [index, frame] of frames.entries()) guest.view.setBigUint64(64 + index * 8, BigInt(frame), true)
     return guest.call(Hypercall.memoryOp, command, guest.at)
   }
-  const mayHave = (pages: number) => guest.hypervisor.record.setU32('mostPages', pages)
+  const mayHave = (pages: number) => guest.hypervisor.record.setU32(field.mostPages, pages)
   const all = guest.layout.ramPages
   t.equal(memoryOf(4), all, 'maximum_reservation')
   for (const frame of [60, 61, 62, 63]) guest.call(Hypercall.updateVaMapping, guest.linear(frame), 0n, 2)
@@ -309,7 +309,7 @@ t.test('memory that a domain may get later is absent at first', async t => {
   createMachine(memory, layout, {...newDomain, presentPages: 100})
   const record = new MachineRecord(memory)
   const tables = new PageTables(memory, layout, record)
-  t.strictSame([record.u32('absentPages'), record.u32('mostPages')], [layout.ramPages - 100, 100])
+  t.strictSame([record.u32(field.absentPages), record.u32(field.mostPages)], [layout.ramPages - 100, 100])
   t.strictSame(
     [99, 100, layout.ramPages - 1].map(mfn => tables.isOwn(mfn)),
     [true, false, false],

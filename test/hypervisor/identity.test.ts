@@ -3,6 +3,7 @@
  */
 import t from 'tap'
 import {Errno, Hypercall} from '../../lib/abi/xen.js'
+import {field} from '../../lib/hypervisor/record.js'
 import type {PrivilegedInstruction} from '../../lib/x86/platform.js'
 import {pvMachine, scratchFrame} from '../support/pv-machine.js'
 
@@ -142,18 +143,18 @@ t.test('ports: all ones where the guest may try', async t => {
   t.equal(vcpu.gpr(0), 0x80000000n, 'the PCI address register')
   guest.io('in', 0xcfc, 4)
   t.equal(vcpu.gpr(0), 0xffffffffn, 'and nothing behind it')
-  guest.hypervisor.record.setU32('kernelMode', 0)
+  guest.hypervisor.record.setU32(field.kernelMode, 0)
   t.same(guest.io('in', 0x70, 1), fault, 'user mode needs level 3')
-  guest.hypervisor.record.setU32('kernelMode', 1)
+  guest.hypervisor.record.setU32(field.kernelMode, 1)
   guest.view.setBigUint64(0, guest.linear(20), true)
   guest.view.setUint32(8, 0x80, true)
   t.equal(guest.call(Hypercall.physdevOp, 7, guest.at), 0)
   guest.memory.bytes[guest.host(20) + 0xe] = 0xfe
-  guest.hypervisor.record.setU32('kernelMode', 0)
+  guest.hypervisor.record.setU32(field.kernelMode, 0)
   t.equal(guest.io('in', 0x70, 1), undefined, 'or a bitmap')
   t.same(guest.io('in', 0x70, 2), fault)
   t.same(guest.io('in', 0x80, 1), fault, 'beyond it')
-  guest.hypervisor.record.setU32('kernelMode', 1)
+  guest.hypervisor.record.setU32(field.kernelMode, 1)
   guest.view.setUint32(8, 65537, true)
   t.equal(guest.call(Hypercall.physdevOp, 7, guest.at), -Errno.inval)
 })

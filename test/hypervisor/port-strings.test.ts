@@ -1,6 +1,7 @@
 /** INS and OUTS of a guest without ports: what IN and OUT do, once for each element, and memory faults in the middle. */
 import t from 'tap'
 import {Hypercall} from '../../lib/abi/xen.js'
+import {state} from '../../lib/x86/state.js'
 import {assembled} from '../support/assembler.js'
 import {direct, type PvMachine, pvMachine, scratchFrame, tables} from '../support/pv-machine.js'
 
@@ -84,7 +85,7 @@ t.test('one that may not gets #GP, and nothing is changed', async t => {
 t.test('a page fault in the middle finds the registers where they stand', async t => {
   const insb = guestWith(1, `rep ${insByte}`, {[Gpr.rdi]: at(4096 - 3), [Gpr.rcx]: 9n})
   t.equal(insb.vcpu.rip, handler(insb, 14))
-  t.equal(insb.vcpu.u64('cr2'), at(4096))
+  t.equal(insb.vcpu.u64(state.cr2), at(4096))
   t.equal(insb.vcpu.gpr(Gpr.rdi), at(4096))
   t.equal(data(insb, 4092, 4).toString('hex'), '55ffffff')
   const outsb = guestWith(1, `rep ${outsByte}`, {[Gpr.rsi]: at(4096 - 3), [Gpr.rcx]: 9n})

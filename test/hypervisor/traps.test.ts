@@ -4,7 +4,8 @@
 import t from 'tap'
 import {Hypercall} from '../../lib/abi/xen.js'
 import {consolePort} from '../../lib/hypervisor/create.js'
-import {Segment} from '../../lib/x86/state.js'
+import {field} from '../../lib/hypervisor/record.js'
+import {Segment, state} from '../../lib/x86/state.js'
 import {type PvMachine, pvMachine, scratchFrame, tables} from '../support/pv-machine.js'
 
 const userRoot = 36
@@ -75,9 +76,9 @@ function frame(guest: PvMachine, words: number): bigint[] {
   return Array.from({length: words}, (_, index) => view.getBigUint64(index * 8, true))
 }
 
-const mask = (guest: PvMachine) => guest.memory.bytes[guest.hypervisor.record.u32('vcpuInfo') + 1]
+const mask = (guest: PvMachine) => guest.memory.bytes[guest.hypervisor.record.u32(field.vcpuInfo) + 1]
 const setMask = (guest: PvMachine, value: number) => {
-  guest.memory.bytes[guest.hypervisor.record.u32('vcpuInfo') + 1] = value
+  guest.memory.bytes[guest.hypervisor.record.u32(field.vcpuInfo) + 1] = value
 }
 
 /** HYPERVISOR_iret to a place in user or kernel mode. */
@@ -99,14 +100,14 @@ t.test('a page fault of the kernel', async t => {
   vcpu.setGpr(1, 0x11n)
   vcpu.setGpr(11, 0x22n)
   vcpu.rflags = 0x10246n
-  vcpu.setU64('cr2', 0xdeadb000n)
+  vcpu.setU64(state.cr2, 0xdeadb000n)
   guest.hypervisor.exception(vcpu, {vector: 14, errorCode: 2})
   t.same(frame(guest, 8), [0x11n, 0x22n, 2n, 0xffff880000001234n, 0xe030n, 0x10246n, guest.linear(3, 0x7f9), 0xe02bn])
   t.equal(vcpu.gpr(4), guest.linear(3, 0x7f0 - 64), 'the stack is aligned to 16 first')
   t.equal(vcpu.rip, handlerAt(guest) + 14n)
   t.equal(vcpu.rflags & 0x10000n, 0n, 'RF is clear in the handler')
   t.equal(mask(guest), 1, 'the handler asked for masked events')
-  t.equal(guest.memory.view.getBigUint64(guest.hypervisor.record.u32('vcpuInfo') + 16, true), 0xdeadb000n, 'CR2')
+  t.equal(guest.memory.view.getBigUint64(guest.hypervisor.record.u32(field.vcpuInfo) + 16, true), 0xdeadb000n, 'CR2')
 })
 
 t.test('the saved mask is in the frame, and IF says the opposite', async t => {
@@ -127,17 +128,17 @@ t.test('to user mode and back by SYSCALL', async t => {
   const guest = guestWithHandlers()
   const {vcpu, hypervisor} = guest
   vcpu.setSegmentBase(Segment.gs, 0x1000n)
-  vcpu.setU64('inactiveGsBase', 0x2000n)
+  vcpu.setU64(state.inactiveGsBase, 0x2000n)
   leave(guest, 0x33, 0x400000n, 0x246n, 0x7fff0000n)
-  t.equal(hypervisor.record.u32('kernelMode'), 0)
-  t.equal(vcpu.u32('mmuMode'), 1)
+  t.equal(hypervisor.record.u32(field.kernelMode), 0)
+  t.equal(vcpu.u32(state.mmuMode), 1)
   t.same([vcpu.gpr(0), vcpu.gpr(11), vcpu.gpr(1)], [0x11n, 0x22n, 0x33n])
   t.same([vcpu.rip, vcpu.gpr(4), vcpu.selector(Segment.cs)], [0x400000n, 0x7fff0000n, 0x33])
   t.equal(vcpu.segmentBase(Segment.gs), 0x2000n, 'the user GS base')
   t.equal(mask(guest), 0)
   vcpu.rip = 0x400002n
   hypervisor.syscall(vcpu)
-  t.equal(hypervisor.record.u32('kernelMode'), 1)
+  t.equal(hypervisor.record.u32(field.kernelMode), 1)
   t.equal(vcpu.segmentBase(Segment.gs), 0x1000n)
   t.equal(vcpu.rip, handlerAt(guest) + 0x102n)
   t.same(frame(guest, 7), [0x400002n, 0x246n, 0x400002n, 0xe033n, 0x246n, 0x7fff0000n, 0xe02bn])
@@ -183,7 +184,7 @@ t.test('iret to selectors that cannot be: the fault is raised there', async t =>
     const guest = guestWithHandlers()
     leave(guest, cs, 0x400000n, 0x246n, 0x7fff0000n, ss)
     t.equal(guest.vcpu.rip, handlerAt(guest) + BigInt(vector), what)
-    t.equal(guest.hypervisor.record.u32('kernelMode'), 1)
+    t.equal(guest.hypervisor.record.u32(field.kernelMode), 1)
     t.same(frame(guest, 8).slice(2), [BigInt(errorCode), 0x400000n, BigInt(cs), 0x246n, 0x7fff0000n, BigInt(ss | 3)])
     t.equal(guest.vcpu.gpr(4), guest.linear(5) - 64n, 'on the kernel stack')
     t.same(guest.shutdowns, [])
@@ -197,13 +198,13 @@ t.test('iret to selectors that cannot be: the fault is raised there', async t =>
 t.test('iret to code of other sizes, through the LDT, and by SYSRET', async t => {
   const compat = guestWithHandlers()
   leave(compat, 0x23, 0x1_2345_6789n, 0x246n, 0x7_7fff_0000n)
-  t.equal(compat.vcpu.u32('codeBits'), 32)
+  t.equal(compat.vcpu.u32(state.codeBits), 32)
   t.same([compat.vcpu.rip, compat.vcpu.gpr(4)], [0x23456789n, 0x7fff0000n])
   compat.hypervisor.syscall(compat.vcpu)
   t.same(compat.shutdowns, [])
   const local = guestWithHandlers()
   leave(local, 0xf, 0x400000n, 0x246n, 0x7fff0000n)
-  t.same([local.vcpu.rip, local.vcpu.u32('codeBits')], [0x400000n, 64])
+  t.same([local.vcpu.rip, local.vcpu.u32(state.codeBits)], [0x400000n, 64])
   t.ok(local.vcpu.loadSegment(Segment.ds, 0x17), 'beyond the LDT, also in user mode')
   t.equal(local.vcpu.loadSegment(Segment.ds, 0xf), undefined)
   const fast = guestWithHandlers()
@@ -243,7 +244,7 @@ t.test('an NMI comes once, and again only after iret', async t => {
   t.equal(vcpu.rip, guest.linear(1), 'the first one is being handled')
   leave(guest, 0xe030, guest.linear(21), 0x246n, guest.linear(3, 0x400), 0xe02b)
   t.equal(vcpu.rip, handlerAt(guest) + 2n)
-  hypervisor.record.setU32('nmiMasked', 0)
+  hypervisor.record.setU32(field.nmiMasked, 0)
   view.setUint16(0, 4, true)
   t.equal(guest.call(Hypercall.callbackOp, 1, guest.linear(scratchFrame)), 0, 'unregistered')
   vcpu.rip = guest.linear(1)

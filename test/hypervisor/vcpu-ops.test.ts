@@ -4,6 +4,7 @@
 import t from 'tap'
 import {Errno, Hypercall} from '../../lib/abi/xen.js'
 import {consolePort} from '../../lib/hypervisor/create.js'
+import {field} from '../../lib/hypervisor/record.js'
 import {domid, pvMachine, scratchFrame, tables} from '../support/pv-machine.js'
 
 const domidSelf = 0x7ff0
@@ -175,7 +176,7 @@ t.test('poll: ports in order, time-outs', async t => {
     for (const [index, port] of ports.entries()) guest.memory.uint32[(guest.host(areaFrame) >> 2) + index] = port
     return guest.sched(3, guest.linear(areaFrame), ports.length, 0, timeout)
   }
-  guest.memory.bytes[guest.hypervisor.record.u32('vcpuInfo') + 1] = 1
+  guest.memory.bytes[guest.hypervisor.record.u32(field.vcpuInfo) + 1] = 1
   guest.hypervisor.events.raise(9)
   t.equal(poll(0n, 9, 5000), 0, 'the pending one comes first')
   t.equal(poll(0n, 8, 5000), -Errno.inval)

@@ -62,7 +62,7 @@ export function machine(
   const stop = (vcpu: Vcpu, fault: Fault): Outcome => {
     faults.push(fault)
     stopped = true
-    vcpu.setU32('pending', 1)
+    vcpu.setU32(state.pending, 1)
     return undefined
   }
   const platform: Platform = {
@@ -98,8 +98,8 @@ export function machine(
   vcpu.reset()
   vcpu.setRoot(0, rootFrame)
   vcpu.setRoot(1, rootFrame)
-  vcpu.setU32('cpl', options.cpl ?? 3)
-  vcpu.setU32('mmuMode', 1)
+  vcpu.setU32(state.cpl, options.cpl ?? 3)
+  vcpu.setU32(state.mmuMode, 1)
   vcpu.setSelector(1, 0x33)
   vcpu.setSelector(2, 0x2b)
   return {

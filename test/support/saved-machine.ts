@@ -9,7 +9,7 @@ import {checkedHeadBytes, RecordHead, recordAlign} from '../../lib/domain/stream
 import {sendGuest} from '../../lib/domain/stream/send.js'
 import type {StreamSource} from '../../lib/domain/stream/source.js'
 import {StreamWriter} from '../../lib/domain/stream/writer.js'
-import {MachineRecord} from '../../lib/hypervisor/record.js'
+import {field, MachineRecord} from '../../lib/hypervisor/record.js'
 import {createDomainTree} from '../../lib/xenstore/domain-tree.js'
 import {Domain0} from '../../lib/xenstore/domain0.js'
 import {XenstoreServer} from '../../lib/xenstore/server.js'
@@ -25,7 +25,7 @@ export function parkedMachine(): {pv: PvMachine; machine: Machine} {
   const pv = pvMachine()
   const {memory, layout} = pv
   for (const frame of filledFrames) memory.uint32.fill(frame, pv.host(frame) >> 2, (pv.host(frame) + 4096) >> 2)
-  new MachineRecord(memory).setF64('parkedNs', 5e9)
+  new MachineRecord(memory).setF64(field.parkedNs, 5e9)
   pv.vcpu.settle()
   return {pv, machine: {memory, layout}}
 }

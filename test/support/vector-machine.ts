@@ -25,7 +25,7 @@ export class VectorMachine {
   constructor(tier: {translateAfter?: number; optimizesAtOnce?: boolean} = {}) {
     this.machine = machine({map: memoryMap, ...tier})
     const {vcpu} = this.machine
-    vcpu.setU64('cr4', 0x406a0n | 0x10000n)
+    vcpu.setU64(cpu.cr4, 0x406a0n | 0x10000n)
   }
 
   /** Puts a group's code where it belongs. */
@@ -53,7 +53,7 @@ export class VectorMachine {
     memory.bytes.set(input.data, this.machine.at(physical(group.dataAddress)))
     memory.bytes.set(input.stack, this.machine.at(physical(address.stackWindow)))
     memory.bytes.set(input.fxsave.subarray(offset.xmm - offset.fx, offset.xmm - offset.fx + 256), vcpu.base + cpu.xmm)
-    vcpu.setU32('mxcsr', input.mxcsr)
+    vcpu.setU32(cpu.mxcsr, input.mxcsr)
     this.loadX87(input)
     faults.length = 0
     this.machine.run()
@@ -67,10 +67,10 @@ export class VectorMachine {
     const [fault] = faults
     actual.vector = fault.vector === 3 ? -1 : fault.vector
     actual.errorCode = fault.errorCode ?? 0
-    if (fault.vector === 14) actual.cr2 = vcpu.u64('cr2')
+    if (fault.vector === 14) actual.cr2 = vcpu.u64(cpu.cr2)
     actual.fxsave.set(input.fxsave)
     actual.fxsave.set(memory.bytes.subarray(vcpu.base + cpu.xmm, vcpu.base + cpu.xmm + 256), offset.xmm - offset.fx)
-    actual.view.setUint32(offset.mxcsr, vcpu.u32('mxcsr'), true)
+    actual.view.setUint32(offset.mxcsr, vcpu.u32(cpu.mxcsr), true)
     this.saveX87(actual)
     const data = this.machine.at(physical(group.dataAddress))
     actual.data.set(memory.bytes.subarray(data, data + dataBytes))

@@ -90,13 +90,13 @@ t.test('the host and the exact operations agree', async t => {
           bytes.copyWithin(expected, xmm(1), xmm(1) + 16)
           view.setUint32(expected + 32, mode, true)
           executeSse(view, operation, expected, xmm(2), lanes, expected + 32)
-          vcpu.setU32('mxcsr', mode)
+          vcpu.setU32(state.mxcsr, mode)
           vcpu.rip = BigInt(code)
           run()
           const width = general ? ((operation & 0xff) % 4 < 2 && (operation & 2) === 0 ? 4 : 8) : 16
           const result = general ? vcpu.base : xmm(1)
           const isSame = bytes.subarray(result, result + width).every((byte, place) => byte === bytes[expected + place])
-          if (!isSame || vcpu.u32('mxcsr') !== view.getUint32(expected + 32, true))
+          if (!isSame || vcpu.u32(state.mxcsr) !== view.getUint32(expected + 32, true))
             wrong ||= `${left}, ${right}, ${mode}`
         }
     t.equal(wrong, '', text)
@@ -123,7 +123,7 @@ t.test('comparisons that set flags', async t => {
         ])
           if (isDouble) memory.view.setFloat64(xmm(register), value, true)
           else memory.view.setFloat32(xmm(register), value, true)
-        vcpu.setU32('mxcsr', 0x1f80)
+        vcpu.setU32(state.mxcsr, 0x1f80)
         vcpu.rip = BigInt(code)
         run()
         const flags = a < b ? 0x01 : a === b ? 0x40 : a > b ? 0 : 0x45

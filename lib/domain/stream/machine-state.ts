@@ -11,7 +11,7 @@ import {PortKind, portCount} from '../../hypervisor/event-channels.js'
 import {FrameType} from '../../hypervisor/frame-types.js'
 import {maximumGrantFrames} from '../../hypervisor/layout.js'
 import {PageTables} from '../../hypervisor/page-tables.js'
-import {field, grantMapBytes, grantMapCount, MachineRecord} from '../../hypervisor/record.js'
+import {type FieldName, field, grantMapBytes, grantMapCount, MachineRecord} from '../../hypervisor/record.js'
 import {cpuFeatures} from '../../x86/cpuid.js'
 import {state} from '../../x86/state.js'
 import type {Machine} from '../guest.js'
@@ -94,7 +94,7 @@ export function takeValues({memory, layout}: Machine): Pick<StreamState, 'timeNs
     if (last !== undefined && last[0] + last[1] === mfn) last[1]++
     else absent.push([mfn, 1])
   }
-  return {timeNs: record.f64('parkedNs'), absent, pins, vcpuInfo: record.u32('vcpuInfo') - layout.ramBase}
+  return {timeNs: record.f64(field.parkedNs), absent, pins, vcpuInfo: record.u32(field.vcpuInfo) - layout.ramBase}
 }
 
 /**
@@ -118,14 +118,14 @@ export function putState(machine: Machine, {blocks, state: values}: StreamConten
 function putRecord({memory, layout}: Machine, {vcpuInfo, timeNs}: StreamState): void {
   const record = new MachineRecord(memory)
   for (const name of ['control', 'harvest', 'parked', 'grantLock', 'written', 'stopped', 'absentPages'] as const)
-    record.setU32(name, 0)
+    record.setU32(field[name], 0)
   memory.bytes.fill(0, field.sentPorts, field.sentPorts + 512)
   memory.bytes.fill(0, field.writtenSummary, field.writtenSummary + 128)
   const isAligned = Number.isInteger(vcpuInfo) && vcpuInfo % 8 === 0 && vcpuInfo % 4096 <= 4096 - 64
   const frame = Math.floor(vcpuInfo / 4096)
   if (!isAligned || vcpuInfo < 0 || (frame >= layout.ramPages && frame !== layout.sharedInfo))
     refuse('vcpu_info lies nowhere')
-  record.setU32('vcpuInfo', layout.ramBase + vcpuInfo)
+  record.setU32(field.vcpuInfo, layout.ramBase + vcpuInfo)
   if (!(Number.isFinite(timeNs) && timeNs >= 0 && timeNs < 2 ** 62)) refuse('its time makes no sense')
   limit(record, 'consoleLength', 255)
   limit(record, 'pollCount', 128)
@@ -158,8 +158,9 @@ function checkGrantMaps({memory: {uint32, view}}: MachineRecord, layout: Machine
   }
 }
 
-function limit(record: MachineRecord, name: Parameters<MachineRecord['u32']>[0], most: number): void {
-  if (record.u32(name) > most) refuse(`${name} is ${record.u32(name)}`)
+function limit(record: MachineRecord, name: FieldName, most: number): void {
+  const value = record.u32(field[name])
+  if (value > most) refuse(`${name} is ${value}`)
 }
 
 /** Between two runs of generated code, wherever the vCPU was parked. */
@@ -178,13 +179,13 @@ function putVcpu({memory, layout}: Machine): void {
 function putFrameTypes({memory, layout}: Machine, {absent, pins}: StreamState): void {
   const record = new MachineRecord(memory)
   const tables = new PageTables(memory, layout, record)
-  const roots = {kernelRoot: record.f64('kernelRoot') / 4096, userRoot: record.f64('userRoot') / 4096}
+  const roots = {kernelRoot: record.f64(field.kernelRoot) / 4096, userRoot: record.f64(field.userRoot) / 4096}
   memory.bytes.fill(0, layout.pins, layout.grantUses)
   for (const [first, count] of runsWithin(absent, layout.ramPages)) {
     for (let mfn = first; mfn < first + count; mfn++) tables.types.take(mfn, FrameType.absent)
-    record.setU32('absentPages', record.u32('absentPages') + count)
+    record.setU32(field.absentPages, record.u32(field.absentPages) + count)
   }
-  const vcpuInfo = Math.floor((record.u32('vcpuInfo') - layout.ramBase) / 4096)
+  const vcpuInfo = Math.floor((record.u32(field.vcpuInfo) - layout.ramBase) / 4096)
   if (vcpuInfo < layout.ramPages) take(tables, vcpuInfo, FrameType.writable)
   for (let index = 0; index < 16; index++) {
     const mfn = memory.uint32[(field.gdtFrames >> 2) + index]
@@ -195,7 +196,7 @@ function putFrameTypes({memory, layout}: Machine, {absent, pins}: StreamState): 
     refuse(`frame ${mfn} is no page table of level ${level}`)
   }
   for (const which of ['kernelRoot', 'userRoot'] as const) {
-    record.setF64(which, -1)
+    record.setF64(field[which], -1)
     const mfn = roots[which]
     if (!Number.isInteger(mfn) && mfn >= 0) refuse(`its page tables have a root at ${mfn * 4096}`)
     if (!tables.setRoot(which, mfn < 0 ? -1 : mfn)) refuse(`frame ${mfn} is no root of page tables`)

@@ -8,6 +8,7 @@
  * shorter. One that does not get there with the least of time is stopped at once: more rounds would only keep it slow.
  */
 import type {SendReport, SendRound} from '../../control/protocol.js'
+import {field} from '../../hypervisor/record.js'
 import type {Guest, Machine} from '../guest.js'
 import {carriedFrames, describeMachine, takeBlocks, takeValues} from './machine-state.js'
 import {blockVersion, pageBytes, RecordType, type StreamStart, type StreamState} from './record.js'
@@ -164,10 +165,10 @@ async function sendRest(
   const {layout} = guest.machine
   const unmarked = [
     layout.sharedInfo,
-    Math.floor((guest.record.u32('vcpuInfo') - layout.ramBase) / pageBytes),
+    Math.floor((guest.record.u32(field.vcpuInfo) - layout.ramBase) / pageBytes),
     guest.pages.store,
     guest.pages.console,
-    ...Array.from({length: guest.record.u32('grantFrameCount')}, (_, index) => layout.grantFrames + index),
+    ...Array.from({length: guest.record.u32(field.grantFrameCount)}, (_, index) => layout.grantFrames + index),
   ]
   const last = await guest.harvest()
   const frames = [...new Set([...dirty, ...last, ...unmarked])].sort((a, b) => a - b)

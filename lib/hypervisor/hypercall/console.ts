@@ -24,10 +24,10 @@ export function consoleIo(context: Context, args: Arguments): number {
   if (bytes === undefined) return -Errno.fault
   const line = record.memory.bytes
   for (const byte of bytes) {
-    if (record.u32('emergencyBytes') + longestLine > emergencyLimit) break
-    let end = record.u32('consoleLength')
+    if (record.u32(field.emergencyBytes) + longestLine > emergencyLimit) break
+    let end = record.u32(field.consoleLength)
     line[field.consoleLine + end++] = byte
-    record.setU32('consoleLength', end)
+    record.setU32(field.consoleLength, end)
     if (byte === newline || end === longestLine) flushConsoleLine(record, host)
   }
   return length
@@ -35,9 +35,9 @@ export function consoleIo(context: Context, args: Arguments): number {
 
 /** Sends on what there is of a line. */
 export function flushConsoleLine(record: MachineRecord, host: Pick<Host, 'emergencyConsole'>): void {
-  const length = record.u32('consoleLength')
+  const length = record.u32(field.consoleLength)
   if (length === 0) return
-  record.setU32('consoleLength', 0)
-  record.setU32('emergencyBytes', record.u32('emergencyBytes') + Math.max(length, leastCharge))
+  record.setU32(field.consoleLength, 0)
+  record.setU32(field.emergencyBytes, record.u32(field.emergencyBytes) + Math.max(length, leastCharge))
   host.emergencyConsole(record.memory.bytes.slice(field.consoleLine, field.consoleLine + length))
 }

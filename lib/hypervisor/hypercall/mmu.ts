@@ -6,6 +6,7 @@
  */
 import {domidSelf, Errno} from '../../abi/xen.js'
 import {peek, poke} from '../guest-words.js'
+import {field} from '../record.js'
 import {type Arguments, again, type Context} from './call.js'
 
 const UpdateKind = {normal: 0, machphys: 1, preserveAd: 2, noTranslate: 3} as const
@@ -196,8 +197,8 @@ function setLdt({record}: Context, low: number, high: number, entries: number): 
   const top = high >> 15
   const isGuests = (top === 0 || top === -1) && !(high >>> 0 >= hole.first && high >>> 0 <= hole.last)
   if (entries > mostLdtEntries || (low & 0xfff) !== 0 || !isGuests) return -Errno.inval
-  record.setU64('ldtBase', (BigInt(high >>> 0) << 32n) | BigInt(low))
-  record.setU32('ldtEntries', entries)
+  record.setU64(field.ldtBase, (BigInt(high >>> 0) << 32n) | BigInt(low))
+  record.setU32(field.ldtEntries, entries)
   return 0
 }
 

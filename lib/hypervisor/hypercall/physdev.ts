@@ -4,6 +4,7 @@
  * Source: public/physdev.h; xen/arch/x86/physdev.c.
  */
 import {Errno} from '../../abi/xen.js'
+import {field} from '../record.js'
 import {type Arguments, type Context, copyIn, copyOut, isGuestRange} from './call.js'
 
 /** Source: public/physdev.h PHYSDEVOP_*. */
@@ -25,7 +26,7 @@ export function physdevOp(context: Context, args: Arguments): number {
       const view = copyIn(context, args.u64(1), 4)
       if (view === undefined) return -Errno.fault
       if (view.getUint32(0, true) > mostIopl) return -Errno.inval
-      record.setU32('iopl', view.getUint32(0, true))
+      record.setU32(field.iopl, view.getUint32(0, true))
       return 0
     }
     case Op.setIobitmap: {
@@ -34,8 +35,8 @@ export function physdevOp(context: Context, args: Arguments): number {
       const bitmap = view.getBigUint64(0, true)
       const ports = view.getUint32(8, true)
       if (ports > mostPorts || !isGuestRange(bitmap, Math.ceil(ports / 8))) return -Errno.inval
-      record.setU64('ioBitmap', bitmap)
-      record.setU32('ioBitmapPorts', ports)
+      record.setU64(field.ioBitmap, bitmap)
+      record.setU32(field.ioBitmapPorts, ports)
       return 0
     }
     case Op.irqStatusQuery: {

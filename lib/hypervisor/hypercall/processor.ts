@@ -4,7 +4,7 @@
  * Source: public/arch-x86/xen.h, public/callback.h, public/xen.h (SEGBASE_*).
  */
 import {Errno} from '../../abi/xen.js'
-import {Segment} from '../../x86/state.js'
+import {Segment, state} from '../../x86/state.js'
 import {readDebug, writeDebug} from '../debug-registers.js'
 import {checkedDescriptor} from '../descriptors.js'
 import {FrameType} from '../frame-types.js'
@@ -73,7 +73,7 @@ export function setGdt(context: Context, args: Arguments): number {
     vcpu.frameWritten(mfn)
   }
   for (let index = frames; index < gdtFrameLimit; index++) vcpu.memory.uint32[(field.gdtFrames >> 2) + index] = noFrame
-  record.setU32('gdtEntries', entries)
+  record.setU32(field.gdtEntries, entries)
   return 0
 }
 
@@ -91,8 +91,8 @@ export function updateDescriptor({vcpu, tables}: Context, args: Arguments): numb
 }
 
 export function stackSwitch({record}: Context, args: Arguments): number {
-  record.setU32('kernelSs', args.low(0) | 3)
-  record.setU64('kernelSp', args.u64(1))
+  record.setU32(field.kernelSs, args.low(0) | 3)
+  record.setU64(field.kernelSp, args.u64(1))
   return 0
 }
 
@@ -120,7 +120,7 @@ export function setSegmentBase({vcpu}: Context, args: Arguments): number {
       vcpu.setSegmentBase(Segment.fs, value)
       return 0
     case Base.gsUser:
-      vcpu.setU64('inactiveGsBase', value)
+      vcpu.setU64(state.inactiveGsBase, value)
       return 0
     case Base.gsKernel:
       vcpu.setSegmentBase(Segment.gs, value)
@@ -132,7 +132,7 @@ export function setSegmentBase({vcpu}: Context, args: Arguments): number {
         vcpu.setSelector(Segment.gs, 0)
         vcpu.setSegmentBase(Segment.gs, 0n)
       }
-      vcpu.setU64('inactiveGsBase', vcpu.segmentBase(Segment.gs))
+      vcpu.setU64(state.inactiveGsBase, vcpu.segmentBase(Segment.gs))
       vcpu.setSegmentBase(Segment.gs, kernelBase)
       return 0
     }

@@ -31,7 +31,7 @@ export function schedOp(context: Context, args: Arguments): number {
     case Op.yield:
       return 0
     case Op.block:
-      vcpu.memory.bytes[record.u32('vcpuInfo') + 1] = 0
+      vcpu.memory.bytes[record.u32(field.vcpuInfo) + 1] = 0
       if (events.deliverable()) lookAround(context)
       else block(context)
       return 0
@@ -39,7 +39,7 @@ export function schedOp(context: Context, args: Arguments): number {
       return shutdown(context, args, reason => suspendOrShutDown(context, reason))
     case Op.shutdownCode:
       return shutdown(context, args, reason => {
-        if (record.u32('shutdownCode') === 0) record.setU32('shutdownCode', 1 + reason)
+        if (record.u32(field.shutdownCode) === 0) record.setU32(field.shutdownCode, 1 + reason)
         return 0
       })
     case Op.poll:
@@ -60,7 +60,7 @@ export function schedOp(context: Context, args: Arguments): number {
 }
 
 function block(context: Context): void {
-  context.record.setU32('blocked', 1)
+  context.record.setU32(field.blocked, 1)
   enterRunstate(context.vcpu, context.record, Runstate.blocked, context.host.now())
   lookAround(context)
 }
@@ -79,12 +79,12 @@ const suspendCancelled = 1
  * A guest reads its wall clock anew when it wakes. One that was asked to suspend for that alone (after a restore) is woken at once; that is no shutdown.
  */
 function suspendOrShutDown({record, vcpu, layout, shutDown}: Context, reason: number): number {
-  const utcMs = record.f64('wallStepMs')
+  const utcMs = record.f64(field.wallStepMs)
   if (reason !== Shutdown.suspend || utcMs === 0) {
     shutDown(reason)
     return 0
   }
-  record.setF64('wallStepMs', 0)
+  record.setF64(field.wallStepMs, 0)
   showWallClock(vcpu.memory, layout, utcMs)
   return suspendCancelled
 }
@@ -108,8 +108,8 @@ function poll(context: Context, args: Arguments): number {
     vcpu.memory.view.setUint16(field.pollPorts + index * 2, port, true)
   }
   const limit = signedNumber(request.getUint32(16, true), request.getInt32(20, true))
-  record.setU32('pollCount', count)
-  record.setF64('pollLimit', limit === 0 ? Number.POSITIVE_INFINITY : limit)
+  record.setU32(field.pollCount, count)
+  record.setF64(field.pollLimit, limit === 0 ? Number.POSITIVE_INFINITY : limit)
   block(context)
   return 0
 }
@@ -149,7 +149,7 @@ const soonNs = 100_000_000
 export function setTimerOp({record, host}: Context, args: Arguments): number {
   const due = signedNumber(args.low(0), args.high(0))
   const now = host.now()
-  if (due === 0) record.setF64('timer', Number.POSITIVE_INFINITY)
-  else record.setF64('timer', due < 0 || due - now >= farAhead ? now + soonNs : due)
+  if (due === 0) record.setF64(field.timer, Number.POSITIVE_INFINITY)
+  else record.setF64(field.timer, due < 0 || due - now >= farAhead ? now + soonNs : due)
   return 0
 }

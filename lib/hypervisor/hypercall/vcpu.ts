@@ -49,24 +49,24 @@ export function vcpuOp(context: Context, args: Arguments): number {
     case Op.getRunstateInfo:
       return copyOut(context, args.u64(2), runstateBytes(record, host.now())) ? 0 : -Errno.fault
     case Op.registerRunstateArea:
-      return registerArea(context, args, 'runstateArea', () => writeRunstate(context.vcpu, record))
+      return registerArea(context, args, field.runstateArea, () => writeRunstate(context.vcpu, record))
     case Op.registerTimeArea:
-      return registerArea(context, args, 'timeArea', () => refreshTimeArea(context.vcpu, record))
+      return registerArea(context, args, field.timeArea, () => refreshTimeArea(context.vcpu, record))
     case Op.setPeriodicTimer:
       return setPeriodicTimer(context, args)
     case Op.stopPeriodicTimer:
-      record.setF64('periodNs', 0)
+      record.setF64(field.periodNs, 0)
       return 0
     case Op.setSingleshotTimer:
       return setSingleshotTimer(context, args)
     case Op.stopSingleshotTimer:
-      record.setF64('timer', Number.POSITIVE_INFINITY)
+      record.setF64(field.timer, Number.POSITIVE_INFINITY)
       return 0
     case Op.registerVcpuInfo:
       return registerVcpuInfo(context, args)
     case Op.sendNmi:
       if (args.u64(2) !== 0n) return -Errno.inval
-      record.setU32('nmiPending', 1)
+      record.setU32(field.nmiPending, 1)
       lookAround(context)
       return 0
     case Op.getPhysid:
@@ -79,12 +79,12 @@ export function vcpuOp(context: Context, args: Arguments): number {
 const longestArea = 48
 
 /** Notes an address and writes there at once. */
-function registerArea(context: Context, args: Arguments, name: 'runstateArea' | 'timeArea', write: () => void): number {
+function registerArea(context: Context, args: Arguments, at: number, write: () => void): number {
   const area = copyIn(context, args.u64(2), 8)
   if (area === undefined) return -Errno.fault
   const address = area.getBigUint64(0, true)
   if (!isGuestRange(address, longestArea)) return -Errno.fault
-  context.record.setU64(name, address)
+  context.record.setU64(at, address)
   write()
   return 0
 }
@@ -97,8 +97,8 @@ function setPeriodicTimer(context: Context, args: Arguments): number {
   if (request === undefined) return -Errno.fault
   const ns = Number(request.getBigUint64(0, true))
   if (ns < leastPeriodNs || ns >= periodLimitNs) return -Errno.inval
-  context.record.setF64('periodNs', ns)
-  context.record.setF64('nextPeriod', context.host.now() + ns)
+  context.record.setF64(field.periodNs, ns)
+  context.record.setF64(field.nextPeriod, context.host.now() + ns)
   return 0
 }
 
@@ -110,7 +110,7 @@ function setSingleshotTimer(context: Context, args: Arguments): number {
   if (request === undefined) return -Errno.fault
   const due = signedNumber(request.getUint32(0, true), request.getInt32(4, true))
   if ((request.getUint32(8, true) & futureOnly) !== 0 && due < context.host.now()) return -Errno.time
-  context.record.setF64('timer', due)
+  context.record.setF64(field.timer, due)
   return 0
 }
 
@@ -125,7 +125,7 @@ function registerVcpuInfo(context: Context, args: Arguments): number {
   const mfn = place.getUint32(4, true) * 2 ** 32 + place.getUint32(0, true)
   const offset = place.getUint32(8, true)
   if ((offset & 7) !== 0 || offset > 4096 - vcpuInfoBytes) return -Errno.nxio
-  const old = record.u32('vcpuInfo')
+  const old = record.u32(field.vcpuInfo)
   if (old !== layout.ramBase + layout.sharedInfo * 4096) return -Errno.busy
   if (mfn >= layout.ramPages || !tables.isOwn(mfn)) return -Errno.inval
   // Held as writable for good: the frame can then never become a page table.

@@ -67,7 +67,7 @@ export function xenVersion(context: Context, args: Arguments): number {
       const view = copyIn(context, address, 8)
       if (view === undefined) return -Errno.fault
       if (view.getUint32(0, true) !== 0) return -Errno.inval
-      const isExtended = (context.record.u32('vmAssist') & VmAssist.paeExtendedCr3) !== 0
+      const isExtended = (context.record.u32(field.vmAssist) & VmAssist.paeExtendedCr3) !== 0
       view.setUint32(4, features | (isExtended ? paePgdirAbove4gb : 0), true)
       return copyOut(context, address, view) ? 0 : -Errno.fault
     }

@@ -4,6 +4,7 @@
  * Source: public/xen.h VMASST_*.
  */
 import {Errno} from '../../abi/xen.js'
+import {field} from '../record.js'
 import type {Arguments, Context} from './call.js'
 
 /** Bits of the `vmAssist` field, which are the types 0 to 5. */
@@ -21,7 +22,7 @@ export function vmAssist({record}: Context, args: Arguments): number {
   if (type === m2pStrict) return 0
   if (type > lastType) return -Errno.inval
   const bit = 1 << type
-  const bits = record.u32('vmAssist')
-  record.setU32('vmAssist', command === Command.enable ? bits | bit : bits & ~bit)
+  const bits = record.u32(field.vmAssist)
+  record.setU32(field.vmAssist, command === Command.enable ? bits | bit : bits & ~bit)
   return 0
 }

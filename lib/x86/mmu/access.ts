@@ -25,9 +25,9 @@ export class GuestAccess {
 
   constructor(private readonly vcpu: Vcpu) {
     this.context = {
-      frameBase: vcpu.u32('frameBase'),
-      frameCount: vcpu.u32('frameCount'),
-      dirtyFrames: vcpu.u32('dirtyFrames'),
+      frameBase: vcpu.u32(state.frameBase),
+      frameCount: vcpu.u32(state.frameCount),
+      dirtyFrames: vcpu.u32(state.dirtyFrames),
       root: 0,
       user: false,
       writeProtect: true,
@@ -55,10 +55,10 @@ export class GuestAccess {
   /** Leaves an exception in state for the run loop. */
   raise(vector: number, errorCode: number): void {
     const {vcpu} = this
-    vcpu.setU32('faultVector', vector)
-    vcpu.setU32('faultHasError', errorCode === -1 ? 0 : 1)
-    vcpu.setU32('faultErrorCode', errorCode)
-    vcpu.setU32('exitReason', ExitReason.fault)
+    vcpu.setU32(state.faultVector, vector)
+    vcpu.setU32(state.faultHasError, errorCode === -1 ? 0 : 1)
+    vcpu.setU32(state.faultErrorCode, errorCode)
+    vcpu.setU32(state.exitReason, ExitReason.fault)
   }
 
   private pageFault(low: number, high: number, errorCode: number): void {
@@ -165,8 +165,8 @@ export class GuestAccess {
   /** True (with the exit prepared) when the page holds the code that is running. */
   private isOwnCode(page: number): boolean {
     const {vcpu} = this
-    if (this.allowOwnPage || !vcpu.code.hasCode(page) || vcpu.u32('currentPage') !== page) return false
-    vcpu.setU32('exitReason', ExitReason.smc)
+    if (this.allowOwnPage || !vcpu.code.hasCode(page) || vcpu.u32(state.currentPage) !== page) return false
+    vcpu.setU32(state.exitReason, ExitReason.smc)
     return true
   }
 

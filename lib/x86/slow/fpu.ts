@@ -98,13 +98,13 @@ function emms(vcpu: Vcpu): number {
 const mxcsrMask = 0xffff
 
 /** 64-bit code sees 16 XMM registers, other code 8. */
-const vectorBytes = (vcpu: Vcpu): number => (vcpu.u32('codeBits') === 64 ? 256 : 128)
+const vectorBytes = (vcpu: Vcpu): number => (vcpu.u32(state.codeBits) === 64 ? 256 : 128)
 
 function saveLegacy(vcpu: Vcpu, at: number, x87Part: boolean, ssePart: boolean): number {
   const {view, bytes} = vcpu.memory
   const image = imageOf(vcpu)
   if (x87Part) storeLegacyImage(view, vcpu.base + state.x87, image, hasPrefix(vcpu, at, 'rexW'))
-  view.setUint32(image + 24, vcpu.u32('mxcsr'), true)
+  view.setUint32(image + 24, vcpu.u32(state.mxcsr), true)
   view.setUint32(image + 28, mxcsrMask, true)
   if (ssePart) bytes.copyWithin(image + 160, vcpu.base + state.xmm, vcpu.base + state.xmm + vectorBytes(vcpu))
   return image
@@ -132,16 +132,16 @@ function fxrstor(vcpu: Vcpu, at: number): number {
   const mxcsr = vcpu.memory.view.getUint32(imageOf(vcpu) + 24, true)
   if (mxcsr & ~mxcsrMask) return raise(vcpu, 13, 0)
   restoreLegacy(vcpu, at, true, true)
-  vcpu.setU32('mxcsr', mxcsr)
+  vcpu.setU32(state.mxcsr, mxcsr)
   return next
 }
 
 /** XSAVE of x87 and SSE. Source: SDM vol. 1 13.7. */
 function xsave(vcpu: Vcpu, at: number): number {
-  if ((vcpu.u32('cr4') & 0x40000) === 0) return raise(vcpu, 6)
+  if ((vcpu.u32(state.cr4) & 0x40000) === 0) return raise(vcpu, 6)
   const place = locate(vcpu, at)
   if ((place.low & 63) !== 0) return raise(vcpu, 13, 0)
-  const mask = vcpu.gprLow(0) & vcpu.u32('xcr0') & 3
+  const mask = vcpu.gprLow(0) & vcpu.u32(state.xcr0) & 3
   if (!fetchBytes(vcpu, place, 576, imageOf(vcpu))) return exit
   const {view} = vcpu.memory
   const image = imageOf(vcpu)
@@ -157,7 +157,7 @@ function xsave(vcpu: Vcpu, at: number): number {
 
 /** XRSTOR, standard form. Source: SDM vol. 1 13.8. */
 function xrstor(vcpu: Vcpu, at: number): number {
-  if ((vcpu.u32('cr4') & 0x40000) === 0) return raise(vcpu, 6)
+  if ((vcpu.u32(state.cr4) & 0x40000) === 0) return raise(vcpu, 6)
   const place = locate(vcpu, at)
   if ((place.low & 63) !== 0) return raise(vcpu, 13, 0)
   if (!fetchBytes(vcpu, place, 576, imageOf(vcpu))) return exit
@@ -167,8 +167,8 @@ function xrstor(vcpu: Vcpu, at: number): number {
     if (offset < 536 && view.getBigUint64(image + offset, true) !== 0n) return raise(vcpu, 13, 0)
   }
   const present = view.getUint32(image + 512, true)
-  if ((present & ~vcpu.u32('xcr0')) !== 0 || view.getUint32(image + 516, true) !== 0) return raise(vcpu, 13, 0)
-  const mask = vcpu.gprLow(0) & vcpu.u32('xcr0') & 3
+  if ((present & ~vcpu.u32(state.xcr0)) !== 0 || view.getUint32(image + 516, true) !== 0) return raise(vcpu, 13, 0)
+  const mask = vcpu.gprLow(0) & vcpu.u32(state.xcr0) & 3
   const mxcsr = view.getUint32(image + 24, true)
   if (mask & 2 && mxcsr & ~mxcsrMask) return raise(vcpu, 13, 0)
   restoreLegacy(vcpu, at, (mask & present & 1) !== 0, (mask & present & 2) !== 0)
@@ -178,7 +178,7 @@ function xrstor(vcpu: Vcpu, at: number): number {
   }
   if (mask & 2) {
     if (!(present & 2)) bytes.fill(0, vcpu.base + state.xmm, vcpu.base + state.xmm + vectorBytes(vcpu))
-    vcpu.setU32('mxcsr', mxcsr)
+    vcpu.setU32(state.mxcsr, mxcsr)
   }
   return next
 }
@@ -187,12 +187,12 @@ function ldmxcsr(vcpu: Vcpu, at: number): number {
   const value = load(vcpu, linearAddress(vcpu, at), 4)
   if (value === undefined) return exit
   if (Number(value) & ~mxcsrMask) return raise(vcpu, 13, 0)
-  vcpu.setU32('mxcsr', Number(value))
+  vcpu.setU32(state.mxcsr, Number(value))
   return next
 }
 
 function stmxcsr(vcpu: Vcpu, at: number): number {
-  return store(vcpu, linearAddress(vcpu, at), 4, BigInt(vcpu.u32('mxcsr'))) ? next : exit
+  return store(vcpu, linearAddress(vcpu, at), 4, BigInt(vcpu.u32(state.mxcsr))) ? next : exit
 }
 
 export const fpuPaths: Record<string, SlowPath> = {

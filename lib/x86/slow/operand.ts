@@ -128,7 +128,7 @@ export function writeE(vcpu: Vcpu, at: number, bits: number, value: bigint): boo
 
 /** Width of the stack pointer. */
 export function stackBits(vcpu: Vcpu): number {
-  return vcpu.u32('codeBits')
+  return vcpu.u32(state.codeBits)
 }
 
 /** Linear address of SS:rSP + offset. */

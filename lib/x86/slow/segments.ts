@@ -65,9 +65,9 @@ function setCache(vcpu: Vcpu, segment: number, selector: number, low: number, hi
 
 /** Loads DS ES FS GS or SS. */
 export function loadSegment(vcpu: Vcpu, segment: number, selector: number): Outcome {
-  const cpl = vcpu.u32('cpl')
+  const cpl = vcpu.u32(state.cpl)
   const rpl = selector & 3
-  const long = vcpu.u32('codeBits') === 64
+  const long = vcpu.u32(state.codeBits) === 64
   const error = selector & 0xfffc
   if (isNull(selector)) {
     if (segment === Segment.ss && (!long || cpl === 3)) return {vector: 13, errorCode: 0}
@@ -96,7 +96,7 @@ export function loadSegment(vcpu: Vcpu, segment: number, selector: number): Outc
 
 /** Loads CS for a far transfer that stays at this privilege level. */
 export function loadCode(vcpu: Vcpu, selector: number): Outcome {
-  const cpl = vcpu.u32('cpl')
+  const cpl = vcpu.u32(state.cpl)
   const error = selector & 0xfffc
   if (isNull(selector)) return {vector: 13, errorCode: 0}
   const descriptor = vcpu.platform.descriptor(vcpu, selector)
@@ -109,8 +109,8 @@ export function loadCode(vcpu: Vcpu, selector: number): Outcome {
   if ((high & Descriptor.present) === 0) return {vector: 11, errorCode: error}
   const bits = high & Descriptor.long ? 64 : high & Descriptor.big ? 32 : 16
   setCache(vcpu, Segment.cs, (selector & 0xfffc) | cpl, low, high)
-  if (vcpu.u32('codeBits') !== bits) {
-    vcpu.setU32('codeBits', bits)
+  if (vcpu.u32(state.codeBits) !== bits) {
+    vcpu.setU32(state.codeBits, bits)
     // The upper half of RSP does not survive the way into 32-bit code.
     if (bits !== 64) vcpu.setGpr(4, vcpu.gpr(4) & 0xffffffffn)
   }
@@ -127,7 +127,7 @@ function fail(vcpu: Vcpu, fault: Outcome): boolean {
 function load_(vcpu: Vcpu, at: number): number {
   const segment = (slot(vcpu, at, 0) - state.selector) / 2
   if (segment === Segment.cs || segment > Segment.gs) return raise(vcpu, 6)
-  if (fail(vcpu, loadSegment(vcpu, segment, vcpu.u32('scratch') & 0xffff))) return exit
+  if (fail(vcpu, loadSegment(vcpu, segment, vcpu.u32(state.scratch) & 0xffff))) return exit
   return advance(vcpu, at)
 }
 
@@ -200,7 +200,7 @@ function farReturn(vcpu: Vcpu, at: number): number {
 /** IRET that stays at its privilege level; in 64-bit mode RSP and SS are always restored. */
 function iret(vcpu: Vcpu, at: number): number {
   const bytes = operandBits(vcpu, at) / 8
-  if (vcpu.u32('codeBits') === 64) return iretLong(vcpu, bytes)
+  if (vcpu.u32(state.codeBits) === 64) return iretLong(vcpu, bytes)
   const words: number[] = []
   for (let index = 0; index < 3; index++) {
     const word = load(vcpu, stackAddress(vcpu, index * bytes), bytes)
@@ -236,7 +236,7 @@ function iretLong(vcpu: Vcpu, bytes: number): number {
 
 /** Loads the CS that IRET returns to; false with a fault in state. */
 function enterCode(vcpu: Vcpu, cs: number): boolean {
-  if ((cs & 3) === vcpu.u32('cpl')) return !fail(vcpu, loadCode(vcpu, cs & 0xffff))
+  if ((cs & 3) === vcpu.u32(state.cpl)) return !fail(vcpu, loadCode(vcpu, cs & 0xffff))
   vcpu.raise({vector: 13, errorCode: cs & 0xfffc})
   return false
 }
@@ -255,7 +255,7 @@ function visible(vcpu: Vcpu, selector: number): readonly [number, number] | unde
   const conforming =
     (high & (Descriptor.system | Descriptor.code | Descriptor.conforming)) ===
     (Descriptor.system | Descriptor.code | Descriptor.conforming)
-  const cpl = vcpu.u32('cpl')
+  const cpl = vcpu.u32(state.cpl)
   return conforming || (cpl <= dplOf(high) && (selector & 3) <= dplOf(high)) ? descriptor : undefined
 }
 

@@ -4,7 +4,7 @@
  * Source: SDM vol. 2A ENTER, vol. 2B POP, POPA, POPF, PUSHA.
  */
 import {Rflags} from '../registers.js'
-import {Segment} from '../state.js'
+import {Segment, state} from '../state.js'
 import type {Vcpu} from '../vcpu.js'
 import {
   advance,
@@ -28,8 +28,8 @@ const statusAndControl = 0xfd5 | 0x4000 | 0x40000 | 0x200000 // status, TF, DF, 
 
 /** What POPF and IRET may change at a privilege level: IF and IOPL need rights. */
 export function writableFlags(vcpu: Vcpu): number {
-  const cpl = vcpu.u32('cpl')
-  const iopl = (vcpu.u32('rflags') >> 12) & 3
+  const cpl = vcpu.u32(state.cpl)
+  const iopl = (vcpu.u32(state.rflags) >> 12) & 3
   let mask = statusAndControl & ~Rflags.if
   if (cpl <= iopl) mask |= Rflags.if
   if (cpl === 0) mask |= Rflags.iopl

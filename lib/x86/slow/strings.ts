@@ -39,13 +39,13 @@ interface Run {
 }
 
 function open(vcpu: Vcpu, at: number): Run {
-  const long = vcpu.u32('codeBits') === 64
+  const long = vcpu.u32(state.codeBits) === 64
   return {
     vcpu,
     at,
-    bytes: vcpu.u32('scratch'),
+    bytes: vcpu.u32(state.scratch),
     address: addressBits(vcpu, at),
-    backward: (vcpu.u32('rflags') & Rflags.df) !== 0,
+    backward: (vcpu.u32(state.rflags) & Rflags.df) !== 0,
     sourceBase: segmentBase(vcpu, at),
     targetBase: long ? 0n : vcpu.segmentBase(0),
     long,
@@ -204,10 +204,10 @@ function lods(vcpu: Vcpu, at: number): number {
 /** Records the flags of left - right. */
 function compare(vcpu: Vcpu, left: bigint, right: bigint, bits: number): boolean {
   const [a, b] = [BigInt.asIntN(bits, left), BigInt.asIntN(bits, right)]
-  vcpu.setU32('flagKind', FlagKind.sub)
-  vcpu.setU64('flagA', BigInt.asUintN(64, a))
-  vcpu.setU64('flagB', BigInt.asUintN(64, b))
-  vcpu.setU64('flagR', BigInt.asUintN(64, BigInt.asIntN(bits, a - b)))
+  vcpu.setU32(state.flagKind, FlagKind.sub)
+  vcpu.setU64(state.flagA, BigInt.asUintN(64, a))
+  vcpu.setU64(state.flagB, BigInt.asUintN(64, b))
+  vcpu.setU64(state.flagR, BigInt.asUintN(64, BigInt.asIntN(bits, a - b)))
   return a === b
 }
 

@@ -90,15 +90,15 @@ function readTimestamp(vcpu: Vcpu): void {
 }
 
 function rdtsc(vcpu: Vcpu): number {
-  if ((vcpu.u32('cr4') & 4) !== 0 && vcpu.u32('mmuMode') === 1) return raise(vcpu, 13, 0)
+  if ((vcpu.u32(state.cr4) & 4) !== 0 && vcpu.u32(state.mmuMode) === 1) return raise(vcpu, 13, 0)
   readTimestamp(vcpu)
   return next
 }
 
 function rdtscp(vcpu: Vcpu): number {
-  if ((vcpu.u32('cr4') & 4) !== 0 && vcpu.u32('mmuMode') === 1) return raise(vcpu, 13, 0)
+  if ((vcpu.u32(state.cr4) & 4) !== 0 && vcpu.u32(state.mmuMode) === 1) return raise(vcpu, 13, 0)
   readTimestamp(vcpu)
-  vcpu.setGprLow(1, vcpu.u32('tscAux'))
+  vcpu.setGprLow(1, vcpu.u32(state.tscAux))
   return next
 }
 
@@ -135,18 +135,18 @@ function bound(vcpu: Vcpu, at: number): number {
 }
 
 function xgetbv(vcpu: Vcpu, at: number): number {
-  if ((vcpu.u32('cr4') & 0x40000) === 0) return raise(vcpu, 6)
+  if ((vcpu.u32(state.cr4) & 0x40000) === 0) return raise(vcpu, 6)
   if (vcpu.gprLow(1) !== 0) return raise(vcpu, 13, 0)
-  vcpu.setGprLow(0, vcpu.u32('xcr0'))
+  vcpu.setGprLow(0, vcpu.u32(state.xcr0))
   vcpu.setGprLow(2, 0)
   return advance(vcpu, at)
 }
 
 /** SGDT and SIDT leak what the processor holds; UMIP is not offered. */
-function storeTable(base: 'gdtBase' | 'ldtBase', limit: 'gdtLimit' | 'ldtLimit'): SlowPath {
+function storeTable(base: number, limit: number): SlowPath {
   return (vcpu, at) => {
     const address = linearAddress(vcpu, at)
-    const bytes = vcpu.u32('codeBits') === 64 ? 8 : 4
+    const bytes = vcpu.u32(state.codeBits) === 64 ? 8 : 4
     if (!store(vcpu, address, 2, BigInt(vcpu.u32(limit) & 0xffff)) || !store(vcpu, address + 2n, bytes, vcpu.u64(base)))
       return exit
     return advance(vcpu, at)
@@ -173,11 +173,11 @@ export const systemPaths: Record<string, SlowPath> = {
   into,
   bound,
   xgetbv,
-  sgdt: storeTable('gdtBase', 'gdtLimit'),
-  sidt: storeTable('ldtBase', 'ldtLimit'),
+  sgdt: storeTable(state.gdtBase, state.gdtLimit),
+  sidt: storeTable(state.ldtBase, state.ldtLimit),
   sldt: storeWord(() => 0n),
   str: storeWord(() => 0n),
-  smsw: storeWord(vcpu => vcpu.u64('cr0')),
+  smsw: storeWord(vcpu => vcpu.u64(state.cr0)),
   cli: privileged('cli'),
   sti: privileged('sti'),
   hlt: privileged('hlt'),

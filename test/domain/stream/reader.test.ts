@@ -13,7 +13,7 @@ import {openSource, type StreamSource} from '../../../lib/domain/stream/source.j
 import {canCompress} from '../../../lib/domain/stream/writer.js'
 import {createMachine} from '../../../lib/hypervisor/create.js'
 import {layoutFor} from '../../../lib/hypervisor/layout.js'
-import {MachineRecord} from '../../../lib/hypervisor/record.js'
+import {field, MachineRecord} from '../../../lib/hypervisor/record.js'
 import {linearMemory} from '../../../lib/x86/memory.js'
 import {domid, ramPages} from '../../support/pv-machine.js'
 import {
@@ -61,7 +61,7 @@ t.test('memory and state arrive', async t => {
   const {machine, contents} = await read(bytesSource(plain))
   t.ok(ram(machine).equals(ram(sent)), 'every page')
   const record = new MachineRecord(machine.memory)
-  t.equal(record.f64('kernelRoot'), new MachineRecord(sent.memory).f64('kernelRoot'))
+  t.equal(record.f64(field.kernelRoot), new MachineRecord(sent.memory).f64(field.kernelRoot))
   t.equal(contents.state.timeNs, 5e9)
   t.equal(contents.state.domid, domid)
   t.equal(machine.memory.uint64[machine.layout.vcpuBase >> 3], pv.vcpu.gpr(0))

@@ -38,7 +38,7 @@ export class Engine {
   readonly pages: number
   private readonly runCore: () => void
   /** Variant key → table index. */
-  private readonly handlers = new Map<number, number>()
+  private readonly handlers: (number | undefined)[] = []
   /** An instruction of each variant that has a handler. */
   private readonly examples = new Map<number, DecodedInstruction>()
   /** Modules that the handlers are in. */
@@ -202,35 +202,38 @@ export class Engine {
       instructions: list.length,
       page,
       secondPage,
-      usesFpu: list.some(usesFpu),
+      usesFpu: list.some(({usesFpu}) => usesFpu),
     }
     this.code.add(head, facts, Number.isFinite(this.translateAfter) ? this.translateAfter : 0)
     return head
   }
 
   private writeRecords(head: number, list: readonly DecodedInstruction[], low: number, high: number): void {
-    const {view} = this.vcpu.memory
+    const {uint32} = this.vcpu.memory
     this.makeHandlers(list)
     let rip = signedAddress(low, high)
     let at = head
     for (const decoded of list) {
       at += recordBytes
-      writeRecord(view, at, decoded, rip, this.handlers.get(decoded.variantKey)!)
+      writeRecord(uint32, at, decoded, rip, this.handlers[decoded.variantKey]!)
       rip += decoded.length
     }
     at += recordBytes
-    view.setUint16(at, 1, true)
-    setSigned64(view, at + record.rip, rip)
+    uint32[at >>> 2] = 1
+    setSigned64(uint32, (at + record.rip) >>> 2, rip)
   }
 
   private makeHandlers(list: readonly DecodedInstruction[]): void {
-    const missing = new Map<number, DecodedInstruction>()
-    for (const decoded of list) if (!this.handlers.has(decoded.variantKey)) missing.set(decoded.variantKey, decoded)
-    if (missing.size === 0) return
-    for (const [key, decoded] of missing) {
-      this.handlers.set(key, this.nextHandler++)
+    let missing: Map<number, DecodedInstruction> | undefined
+    for (const decoded of list) {
+      const key = decoded.variantKey
+      if (this.handlers[key] !== undefined) continue
+      missing ??= new Map()
+      missing.set(key, decoded)
       this.examples.set(key, decoded)
+      this.handlers[key] = this.nextHandler++
     }
+    if (missing === undefined) return
     this.placeHandlers(missing)
     this.handlerModules++
   }
@@ -250,7 +253,7 @@ export class Engine {
         },
       ]),
     )
-    for (const key of examples.keys()) this.table.set(this.handlers.get(key)!, exports[`h${key}`])
+    for (const key of examples.keys()) this.table.set(this.handlers[key]!, exports[`h${key}`])
   }
 
   /**
@@ -286,14 +289,14 @@ export class Engine {
     if (page < 0) return false
     const decoded = this.decodeAt(low, high, page, true)
     if (decoded === undefined) return false
-    if ((vcpu.u32(state.cr0) & 8) !== 0 && usesFpu(decoded)) {
+    if ((vcpu.u32(state.cr0) & 8) !== 0 && decoded.usesFpu) {
       vcpu.raise({vector: 7})
       return false
     }
     this.writeRecords(this.aloneHead, [decoded], low, high)
     vcpu.access.allowOwnPage = true
     const first = this.aloneHead + recordBytes
-    let status = (this.table.get(this.handlers.get(decoded.variantKey)!) as (record: number) => number)(first)
+    let status = (this.table.get(this.handlers[decoded.variantKey]!) as (record: number) => number)(first)
     vcpu.access.allowOwnPage = false
     if (status === Status.next) status = (this.table.get(1) as (record: number) => number)(first + recordBytes)
     if (status === Status.blockEnd) return true
@@ -397,10 +400,4 @@ function endOfBlock(): WriteFunction {
 /** A linear address as a signed number; exact, because code runs at canonical addresses only. */
 function signedAddress(low: number, high: number): number {
   return (high | 0) * 2 ** 32 + low
-}
-
-/** The instruction touches x87, MMX or SSE state, which CR0.TS guards. */
-function usesFpu(decoded: DecodedInstruction): boolean {
-  const {feature} = decoded.form.options
-  return feature !== undefined && /^(x87|mmx|fxsr|sse|ssse|aes|pclmul|sha)/.test(feature)
 }

@@ -14,16 +14,16 @@ import {slowPathNames} from './slow/index.js'
 export const decode = createDecoder(instructions, offered)
 
 /** Templates by variant key: the same for every vCPU. */
-const templates = new Map<number, Template>()
+const templates: (Template | undefined)[] = []
 
 /** The template of an instruction's variant, recorded on first use. */
 export function templateOf(decoded: DecodedInstruction): Template {
-  let template = templates.get(decoded.variantKey)
+  let template = templates[decoded.variantKey]
   if (template === undefined) {
     const builder = new Builder(decoded.variant)
     decoded.instruction.execute(builder, ...decoded.operands)
     template = builder.finish()
-    templates.set(decoded.variantKey, template)
+    templates[decoded.variantKey] = template
   }
   return template
 }

@@ -87,7 +87,6 @@ class Decoder extends Cursor {
     this.modrm = hasModrm ? bytes[this.at] : 0
     const form = this.chooseForm()
     if (form === undefined) return 'undefined'
-    const {options} = form.form
     const operandBits = this.operandSize(form)
     const addressBits = this.addressSize()
     this.memory = undefined
@@ -96,7 +95,7 @@ class Decoder extends Cursor {
       this.at++
       if (this.modrm < 0xc0 && form.fixedModrm < 0 && !this.readMemory(addressBits)) return this.failure
     }
-    if (this.lock && (options.lock !== true || !this.isMemory)) return 'undefined'
+    if (this.lock && !(form.lockable && this.isMemory)) return 'undefined'
     this.slots = [0, 0, 0]
     this.immediate = this.slotCount = this.immediates = 0
     for (const op of form.ops) if (!this.readOperand(op, operandBits, addressBits)) return this.failure
@@ -249,14 +248,13 @@ class Decoder extends Cursor {
   }
 
   private operandSize(form: ParsedForm): number {
-    const {options} = form.form
-    if (options.operandBits !== undefined) return options.operandBits
+    if (form.operandBits !== 0) return form.operandBits
     if (this.vex) return this.long && this.wide ? 64 : 32
     if (this.codeBits === 16) return this.operandPrefix ? 32 : 16
     const prefixed = this.operandPrefix && form.prefix !== '66'
     if (!this.long) return prefixed ? 16 : 32
-    if (this.wide || options.size64 === 'forced') return 64
-    if (options.size64 === 'default' && !this.operandPrefix) return 64
+    if (this.wide || form.size64 === 'forced') return 64
+    if (form.size64 === 'default' && !this.operandPrefix) return 64
     return prefixed ? 16 : 32
   }
 
@@ -416,22 +414,26 @@ class Decoder extends Cursor {
       memory = {...memory, displacement: addressBits === 32 ? address >>> 0 : address}
     }
     const countMask = operandBits === 64 && !destination?.byte ? 63 : 31
-    const {variant, operands, variantKey} = this.variants.get(form, {
+    const repKind = form.repeatable && rep !== 0 ? 0xf4 - rep : 0
+    const zeroCount = form.shiftCount && (Number(immediate) & countMask) === 0
+    const {variant, operands, variantKey, usesFpu} = this.variants.get(
+      form,
       operandBits,
       addressBits,
       codeBits,
       lock,
-      rep: form.form.options.rep === true && rep !== 0 ? 0xf4 - rep : 0,
+      repKind,
       isMemory,
-      zeroCount: form.form.options.shiftCount === true && (Number(immediate) & countMask) === 0,
+      zeroCount,
       wide,
-    })
+    )
     return {
       instruction: form.instruction,
       form: form.form,
       variant,
       operands,
       variantKey,
+      usesFpu,
       length,
       slots: this.slots,
       memory,

@@ -25,6 +25,8 @@ export interface DecodedInstruction {
   readonly operands: readonly Operand[]
   /** Small integer unique to (form, variant, operand kinds), stable within a process. */
   readonly variantKey: number
+  /** It touches x87, MMX or SSE state, which CR0.TS guards. */
+  readonly usesFpu: boolean
   readonly length: number
   /** Register operand slots as state offsets; unused ones 0. */
   readonly slots: readonly [number, number, number]

@@ -25,6 +25,13 @@ export interface ParsedForm {
   id: number
   ops: OperandSpec[]
   usesAddress: boolean
+  /** What its options say, in one shape for all forms: the decoder asks for each instruction. */
+  lockable: boolean
+  repeatable: boolean
+  shiftCount: boolean
+  /** 0: prefixes and mode decide. */
+  operandBits: number
+  size64: 'forced' | 'default' | 'none'
 }
 
 /** One operand of a form: its letter, or `fixed`, and its size letters. */
@@ -134,6 +141,11 @@ export function parse(instruction: Instruction, form: Form, id: number): ParsedF
     id,
     ops,
     usesAddress: form.options.usesAddress === true || letters.some(l => 'XYO'.includes(l)),
+    lockable: form.options.lock === true,
+    repeatable: form.options.rep === true,
+    shiftCount: form.options.shiftCount === true,
+    operandBits: form.options.operandBits ?? 0,
+    size64: form.options.size64 ?? 'none',
   }
 }
 

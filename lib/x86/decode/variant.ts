@@ -5,11 +5,15 @@
 import type {Operand, Variant} from '../ir/builder.js'
 import {type OperandSpec, type ParsedForm, Source} from './opcode-map.js'
 
+/** Features whose instructions touch x87, MMX or SSE state. */
+const fpuFeatures = /^(x87|mmx|fxsr|sse|ssse|aes|pclmul|sha)/
+
 /** What instructions of one variant have in common. */
 export interface Shared {
   readonly variant: Variant
   readonly operands: readonly Operand[]
   readonly variantKey: number
+  readonly usesFpu: boolean
 }
 
 /** Everything that makes two instructions of a form different for the semantics. */
@@ -30,19 +34,31 @@ export interface Sizes {
 export class Variants {
   private readonly known = new Map<number, Shared>()
 
-  get(form: ParsedForm, sizes: Sizes): Shared {
+  /** The parameters are those of {@link Sizes}: an object for each instruction would be garbage. */
+  get(
+    form: ParsedForm,
+    operandBits: number,
+    addressBits: number,
+    codeBits: number,
+    lock: boolean,
+    rep: number,
+    isMemory: boolean,
+    zeroCount: boolean,
+    wide: boolean,
+  ): Shared {
     const key =
       form.id * 4096 +
-      (sizes.operandBits >> 5) +
-      (sizes.isMemory || form.usesAddress ? (sizes.addressBits >> 5) * 4 : 12) +
-      (sizes.codeBits >> 5) * 16 +
-      (sizes.lock ? 64 : 0) +
-      sizes.rep * 128 +
-      (sizes.isMemory ? 512 : 0) +
-      (sizes.zeroCount ? 1024 : 0) +
-      (sizes.wide ? 2048 : 0)
+      (operandBits >> 5) +
+      (isMemory || form.usesAddress ? (addressBits >> 5) * 4 : 12) +
+      (codeBits >> 5) * 16 +
+      (lock ? 64 : 0) +
+      rep * 128 +
+      (isMemory ? 512 : 0) +
+      (zeroCount ? 1024 : 0) +
+      (wide ? 2048 : 0)
     let shared = this.known.get(key)
     if (shared === undefined) {
+      const sizes = {operandBits, addressBits, codeBits, lock, rep, isMemory, zeroCount, wide}
       shared = makeShared(form, sizes, this.known.size + 1)
       this.known.set(key, shared)
     }
@@ -83,7 +99,9 @@ function makeShared(form: ParsedForm, sizes: Sizes, variantKey: number): Shared 
     }
   })
   const repName = (['none', 'rep', 'repne'] as const)[rep]
-  return {variant: {operandBits, addressBits, codeBits, locked: lock, rep: repName, zeroCount}, operands, variantKey}
+  const variant = {operandBits, addressBits, codeBits, locked: lock, rep: repName, zeroCount}
+  const usesFpu = fpuFeatures.test(form.form.options.feature ?? '')
+  return {variant, operands, variantKey, usesFpu}
 }
 
 /** Bits of an operand by its size letters. */

@@ -1,47 +1,40 @@
 /**
- * Writes a decoded instruction as a record for the interpreter and the slow paths. See record.ts for the layout.
+ * Writes a decoded instruction as a record for the interpreter and the slow paths. See record.ts for the layout, of which this writes word
+ * by word: hundreds of thousands of records are written in a boot.
  */
 import {state} from '../state.js'
 import type {DecodedInstruction} from './instruction-record.js'
-import {record} from './record.js'
 
-/** Writes a 64-bit two's-complement integer. */
-export function setSigned64(view: DataView, at: number, value: number | bigint): void {
-  if (typeof value === 'bigint') return view.setBigInt64(at, BigInt.asIntN(64, value), true)
-  view.setInt32(at, value, true)
-  view.setInt32(at + 4, Math.floor(value / 2 ** 32), true)
+/** Writes a 64-bit two's-complement integer as two words. */
+export function setSigned64(words: Uint32Array, at: number, value: number | bigint): void {
+  if (typeof value === 'bigint') {
+    words[at] = Number(BigInt.asUintN(32, value))
+    words[at + 1] = Number(BigInt.asUintN(32, value >> 32n))
+    return
+  }
+  words[at] = value
+  words[at + 1] = value === (value | 0) ? value >> 31 : Math.floor(value / 2 ** 32)
 }
 
+/** `at` is the record's byte offset. */
 export function writeRecord(
-  view: DataView,
+  words: Uint32Array,
   at: number,
   decoded: DecodedInstruction,
   rip: number,
   handler: number,
 ): void {
   const {memory, slots, variant} = decoded
-  view.setUint16(at + record.handler, handler, true)
-  view.setUint8(at + record.length, decoded.length)
-  view.setUint8(at + record.segment, memory ? memory.segment : 0xff)
-  view.setUint16(at + record.operands[0], slots[0], true)
-  view.setUint16(at + record.operands[1], slots[1], true)
-  view.setUint16(at + record.operands[2], slots[2], true)
-  view.setUint16(at + record.base, memory ? memory.base : state.zero, true)
-  view.setUint16(at + record.index, memory ? memory.index : state.zero, true)
-  view.setUint8(at + record.scale, memory ? memory.scale : 0)
-  view.setUint8(at + 15, variant.codeBits)
-  setSigned64(view, at + record.immediate, decoded.immediate)
-  setSigned64(view, at + record.displacement, memory ? memory.displacement : 0)
-  setSigned64(view, at + record.rip, rip)
-  view.setUint16(
-    at + record.segmentBase,
-    memory?.addsSegmentBase ? state.segmentBase + memory.segment * 8 : state.zero,
-    true,
-  )
-  view.setUint8(at + record.opcode, decoded.opcode)
-  view.setUint8(at + record.modrm, decoded.modrm)
-  view.setUint8(at + record.operandBits, variant.operandBits)
-  view.setUint8(at + record.addressBits, variant.addressBits)
-  view.setUint8(at + record.prefixes, decoded.prefixes)
-  view.setUint8(at + record.map, decoded.map)
+  const word = at >>> 2
+  const segmentBase = memory?.addsSegmentBase ? state.segmentBase + memory.segment * 8 : state.zero
+  words[word] = handler | (decoded.length << 16) | ((memory ? memory.segment : 0xff) << 24)
+  words[word + 1] = slots[0] | (slots[1] << 16)
+  words[word + 2] = slots[2] | ((memory ? memory.base : state.zero) << 16)
+  words[word + 3] =
+    (memory ? memory.index : state.zero) | ((memory ? memory.scale : 0) << 16) | (variant.codeBits << 24)
+  setSigned64(words, word + 4, decoded.immediate)
+  setSigned64(words, word + 6, memory ? memory.displacement : 0)
+  setSigned64(words, word + 8, rip)
+  words[word + 10] = segmentBase | (decoded.opcode << 16) | (decoded.modrm << 24)
+  words[word + 11] = variant.operandBits | (variant.addressBits << 8) | (decoded.prefixes << 16) | (decoded.map << 24)
 }

@@ -150,7 +150,7 @@ export class RegionTranslator {
     const at = this.nextRecord
     this.nextRecord += recordBytes
     // Without room the batch will be thrown away.
-    if (this.nextRecord <= this.records.end) writeRecord(this.memory.view, at, decoded, rip, 0)
+    if (this.nextRecord <= this.records.end) writeRecord(this.memory.uint32, at, decoded, rip, 0)
     return at
   }
 

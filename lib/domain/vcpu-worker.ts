@@ -6,6 +6,7 @@
  */
 import {getRandomValues} from 'node:crypto'
 import {on} from 'node:events'
+import {readFileSync} from 'node:fs'
 import {setFlagsFromString} from 'node:v8'
 import {type MessagePort, parentPort, receiveMessageOnPort} from 'node:worker_threads'
 import {Control, startClocks} from '../hypervisor/create.js'
@@ -77,6 +78,26 @@ const addToOffset = (ns: number) =>
   memory.view.setFloat64(field.clockOffset, memory.view.getFloat64(field.clockOffset, true) + ns, true)
 addToOffset(hostNow())
 
+/** Modules that are made meanwhile have their functions compiled when these are first used. */
+function lazily<Result>(make: () => Result): Result {
+  setFlagsFromString('--wasm-lazy-compilation')
+  try {
+    return make()
+  } finally {
+    setFlagsFromString('--no-wasm-lazy-compilation')
+  }
+}
+
+/** Handlers of common instructions, which stand beside this file once it is bundled. */
+function builtHandlers(): WebAssembly.Module | undefined {
+  try {
+    return new WebAssembly.Module(readFileSync(new URL('handlers.wasm', import.meta.url)))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
 const hypervisor = new Hypervisor(memory, layout, {
   now,
   notifyHost: to => say({kind: 'event', port: to}),
@@ -98,6 +119,7 @@ const vcpu: Vcpu = new Vcpu({
     getRandomValues(bytes)
   },
   translateAfter,
+  commonHandlers: lazily(builtHandlers),
   translator: {
     request: jobs => translator.postMessage(jobs),
     receive: () => receiveMessageOnPort(translator)?.message as Translated | undefined,
@@ -162,10 +184,7 @@ const busyNs = () => memory.view.getFloat64(field.busyNs, true)
 /** Gives memory back when the guest has become quiet, and has the others do so: the translator's thread when nothing is asked of it. */
 function tidy(): void {
   if (!quiet.hasCome(now(), busyNs())) return
-  // What is made anew is compiled when it is first used.
-  setFlagsFromString('--wasm-lazy-compilation')
-  vcpu.engine.compact()
-  setFlagsFromString('--no-wasm-lazy-compilation')
+  lazily(() => vcpu.engine.compact())
   collectGarbage()
   say({kind: 'quiet'})
   translator.postMessage([])

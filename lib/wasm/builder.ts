@@ -305,6 +305,9 @@ interface FunctionImport {
   type: number
 }
 
+/** Pages that 32-bit addresses reach. */
+const largestMemory = 65_536
+
 /** A module: imports first (their indices come first), then functions, all exported under their names. */
 export class Module {
   private readonly types: string[] = []
@@ -314,8 +317,8 @@ export class Module {
   private readonly functions: {name: string; type: number; entry: Uint8Array; hints: number[]}[] = []
   private table: {module: string; name: string} | undefined
 
-  /** `pages` is the exact size of the imported shared memory `env.memory` in 64 KiB pages. */
-  constructor(private readonly pages: number) {}
+  /** `pages` is the exact size of the imported shared memory `env.memory` in 64 KiB pages; without it the module goes with any. */
+  constructor(private readonly pages?: number) {}
 
   type(parameters: readonly WasmType[], results: readonly WasmType[]): number {
     const key = `${parameters.join(',')}:${results.join(',')}`
@@ -365,8 +368,8 @@ export class Module {
       body.text('env')
       body.text('memory')
       body.append(new Uint8Array([2, 3]))
-      body.unsigned(this.pages)
-      body.unsigned(this.pages)
+      body.unsigned(this.pages ?? 1)
+      body.unsigned(this.pages ?? largestMemory)
       if (this.table) {
         body.text(this.table.module)
         body.text(this.table.name)

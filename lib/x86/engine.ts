@@ -1,6 +1,6 @@
 /**
- * Makes guest code runnable: finds or decodes the block at RIP, creates interpreter handlers for instruction variants met for the first
- * time, and enters what it found into the jump cache. Owns the function table that generated modules share.
+ * Makes guest code runnable: finds or decodes the block at RIP, sees to it that its instructions have handlers, and enters what it found into the
+ * jump cache. Owns the function table that generated modules share.
  */
 import {Code} from '../wasm/builder.js'
 import {callableNames} from './callable.js'
@@ -9,10 +9,11 @@ import {coreModule} from './core.js'
 import type {DecodedInstruction} from './decode/instruction-record.js'
 import {record, recordBytes} from './decode/record.js'
 import {setSigned64, writeRecord} from './decode/write-record.js'
-import {handlerModule, type NamedFunction, type WriteFunction} from './generated-module.js'
+import {handlerModule, type WriteFunction} from './generated-module.js'
+import {Handlers} from './handlers.js'
 import {helpers} from './helpers/index.js'
-import {decode, slowPathNumber, templateOf} from './instruction-set.js'
-import {Interpreter, Status} from './interpret.js'
+import {decode, templateOf} from './instruction-set.js'
+import {Status} from './interpret.js'
 import {Compiler, type CompilerHost, type TranslationService} from './jit/compiler.js'
 import {RegionTranslator} from './jit/translator.js'
 import {type Area, splitArea} from './record-area.js'
@@ -21,13 +22,13 @@ import {ExitReason, hotList, Segment, state} from './state.js'
 import type {Vcpu} from './vcpu.js'
 
 const maximumInstructions = 40
-/** The function table: 1 ends a block, then interpreter handlers, then translations. */
-const largestTable = 65_536
+/** The function table: what ends a block, then interpreter handlers, then translations. */
+const endOfBlockIndex = 1
+const firstHandler = 2
 const firstRegion = 16_384
+const largestTable = 65_536
 /** What the table grows by: its room is memory. */
 const tableStep = 4096
-/** So many new modules of handlers are worth being made one. */
-const manyModules = 64
 
 export class Engine {
   readonly code: CodeCache
@@ -37,13 +38,7 @@ export class Engine {
   private readonly imports: Record<string, WebAssembly.ExportValue>
   readonly pages: number
   private readonly runCore: () => void
-  /** Variant key → table index. */
-  private readonly handlers: (number | undefined)[] = []
-  /** An instruction of each variant that has a handler. */
-  private readonly examples = new Map<number, DecodedInstruction>()
-  /** Modules that the handlers are in. */
-  private handlerModules = 0
-  private nextHandler = 2
+  private readonly handlers: Handlers
   private nextRegion = firstRegion
   private readonly ripBytes = new Uint8Array(15)
   /** Where single instructions are decoded to. */
@@ -56,6 +51,7 @@ export class Engine {
     private readonly translateAfter: number,
     optimizesAtOnce: boolean,
     service?: TranslationService,
+    commonHandlers?: WebAssembly.Module,
   ) {
     const {memory, base, tlb} = vcpu
     this.pages = memory.bytes.length / 65536
@@ -99,7 +95,9 @@ export class Engine {
       this.imports[name] = core.exports[name]
     }
     this.runCore = core.exports.run as () => void
-    this.table.set(1, this.make([['end', endOfBlock()]]).end)
+    const {end} = this.instantiate(new WebAssembly.Module(handlerModule([['end', endOfBlock()]])))
+    this.table.set(endOfBlockIndex, end)
+    this.handlers = new Handlers(this.table, firstHandler, module => this.instantiate(module), commonHandlers)
   }
 
   /** Runs guest code until it has a reason to stop. */
@@ -210,50 +208,17 @@ export class Engine {
 
   private writeRecords(head: number, list: readonly DecodedInstruction[], low: number, high: number): void {
     const {uint32} = this.vcpu.memory
-    this.makeHandlers(list)
+    this.handlers.provide(list)
     let rip = signedAddress(low, high)
     let at = head
     for (const decoded of list) {
       at += recordBytes
-      writeRecord(uint32, at, decoded, rip, this.handlers[decoded.variantKey]!)
+      writeRecord(uint32, at, decoded, rip, this.handlers.indexOf(decoded)!)
       rip += decoded.length
     }
     at += recordBytes
-    uint32[at >>> 2] = 1
+    uint32[at >>> 2] = endOfBlockIndex
     setSigned64(uint32, (at + record.rip) >>> 2, rip)
-  }
-
-  private makeHandlers(list: readonly DecodedInstruction[]): void {
-    let missing: Map<number, DecodedInstruction> | undefined
-    for (const decoded of list) {
-      const key = decoded.variantKey
-      if (this.handlers[key] !== undefined) continue
-      missing ??= new Map()
-      missing.set(key, decoded)
-      this.examples.set(key, decoded)
-      this.handlers[key] = this.nextHandler++
-    }
-    if (missing === undefined) return
-    this.placeHandlers(missing)
-    this.handlerModules++
-  }
-
-  /** Makes handlers, in one module, and puts them where records look for them. */
-  private placeHandlers(examples: ReadonlyMap<number, DecodedInstruction>): void {
-    const exports = this.make(
-      [...examples].map(([key, decoded]) => [
-        `h${key}`,
-        (callHelper, cpu) => {
-          const code = new Code(['i32'])
-          const interpreter = new Interpreter(code, callHelper, cpu)
-          interpreter.variant = decoded.variant
-          interpreter.systemNumber = slowPathNumber
-          interpreter.handler(templateOf(decoded))
-          return code
-        },
-      ]),
-    )
-    for (const key of examples.keys()) this.table.set(this.handlers[key]!, exports[`h${key}`])
   }
 
   /**
@@ -261,10 +226,7 @@ export class Engine {
    * instruction was met, become one module; translations whose blocks are gone become garbage.
    */
   compact(): void {
-    if (this.handlerModules >= manyModules) {
-      this.placeHandlers(this.examples)
-      this.handlerModules = 1
-    }
+    this.handlers.compact()
     const live = this.code.liveSlots()
     for (let slot = firstRegion; slot < this.nextRegion; slot++) if (!live.has(slot)) this.table.set(slot, null)
   }
@@ -273,10 +235,6 @@ export class Engine {
   private instantiate(module: WebAssembly.Module): Record<string, () => void> {
     const instance = new WebAssembly.Instance(module, {env: this.imports as WebAssembly.ModuleImports})
     return instance.exports as Record<string, () => void>
-  }
-
-  private make(functions: readonly NamedFunction[]): Record<string, () => void> {
-    return this.instantiate(new WebAssembly.Module(handlerModule(this.pages, functions)))
   }
 
   /** Runs the instruction at RIP alone, from a record nobody keeps. False: a fault is in state. */
@@ -296,9 +254,10 @@ export class Engine {
     this.writeRecords(this.aloneHead, [decoded], low, high)
     vcpu.access.allowOwnPage = true
     const first = this.aloneHead + recordBytes
-    let status = (this.table.get(this.handlers[decoded.variantKey]!) as (record: number) => number)(first)
+    let status = (this.table.get(this.handlers.indexOf(decoded)!) as (record: number) => number)(first)
     vcpu.access.allowOwnPage = false
-    if (status === Status.next) status = (this.table.get(1) as (record: number) => number)(first + recordBytes)
+    if (status === Status.next)
+      status = (this.table.get(endOfBlockIndex) as (record: number) => number)(first + recordBytes)
     if (status === Status.blockEnd) return true
     const fault = vcpu.u32(state.exitReason) === ExitReason.fault
     vcpu.setU32(state.exitReason, ExitReason.none)

@@ -11,9 +11,9 @@ export type WriteFunction = (callHelper: CallHelper, cpu: number) => Code
 
 export type NamedFunction = readonly [name: string, write: WriteFunction]
 
-/** `pages` is the size of the domain's memory. Interpreter handlers call by way of the table `callable`: every import would cost their many small modules. */
-export function handlerModule(pages: number, functions: readonly NamedFunction[]): Uint8Array<ArrayBuffer> {
-  const module = new Module(pages)
+/** Interpreter handlers call by way of the table `callable`: every import would cost their many small modules. They go with any size of memory. */
+export function handlerModule(functions: readonly NamedFunction[]): Uint8Array<ArrayBuffer> {
+  const module = new Module()
   module.importTable('callable')
   return finish(module, functions, (code, name) => {
     const index = callableNames.indexOf(name)
@@ -23,7 +23,7 @@ export function handlerModule(pages: number, functions: readonly NamedFunction[]
   })
 }
 
-/** Regions import what they call: a call by a table is three times as long. */
+/** Regions import what they call: a call by a table is three times as long. `pages` is the size of the domain's memory. */
 export function regionModule(pages: number, functions: readonly NamedFunction[]): Uint8Array<ArrayBuffer> {
   const module = new Module(pages)
   const imported = new Map<string, number>()

@@ -40,6 +40,8 @@ export interface VcpuOptions {
   readonly optimizesAtOnce?: boolean
   /** A translator on another thread; without one the vCPU's own thread translates. */
   readonly translator?: TranslationService
+  /** The module of handlers.ts, compiled; without it handlers are made when they are needed. */
+  readonly commonHandlers?: WebAssembly.Module
 }
 
 export class Vcpu extends Registers {
@@ -69,6 +71,7 @@ export class Vcpu extends Registers {
       options.translateAfter ?? Number.POSITIVE_INFINITY,
       options.optimizesAtOnce ?? false,
       options.translator,
+      options.commonHandlers,
     )
   }
 

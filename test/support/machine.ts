@@ -36,7 +36,13 @@ export interface MappedPages {
 
 /** A machine at CPL `cpl` in code of `bits`. `extraPages` maps linear page → frame beyond the identity. */
 export function machine(
-  options: {translateAfter?: number; optimizesAtOnce?: boolean; cpl?: number; map?: readonly MappedPages[]} = {},
+  options: {
+    translateAfter?: number
+    optimizesAtOnce?: boolean
+    commonHandlers?: WebAssembly.Module
+    cpl?: number
+    map?: readonly MappedPages[]
+  } = {},
 ): Machine {
   const wasm = new WebAssembly.Memory({
     initial: (ramStart + ramBytes) / 65536,
@@ -94,6 +100,7 @@ export function machine(
     random: bytes => bytes.fill(0x5a),
     ...(options.translateAfter === undefined ? {} : {translateAfter: options.translateAfter}),
     optimizesAtOnce: options.optimizesAtOnce ?? false,
+    ...(options.commonHandlers === undefined ? {} : {commonHandlers: options.commonHandlers}),
   })
   vcpu.reset()
   vcpu.setRoot(0, rootFrame)

@@ -1,12 +1,16 @@
 /**
  * Runs test vectors on our CPU and counts what differs from the real processor.
  */
+import {commonHandlers} from '../../lib/x86/handlers.js'
 import {VectorMachine} from './vector-machine.js'
 import {describeCase, differences, type VectorGroup} from './vectors.js'
 
-/** The two tiers, the translator in both its forms: what makes a machine use it. */
+/** The two tiers, the translator in both its forms: what makes a machine use it. The interpreter's common handlers are those of a built project. */
 export const tiers = {
-  interpreter: {translateAfter: Number.POSITIVE_INFINITY},
+  interpreter: {
+    translateAfter: Number.POSITIVE_INFINITY,
+    commonHandlers: new WebAssembly.Module(commonHandlers()),
+  },
   baseline: {translateAfter: 1},
   optimized: {translateAfter: 1, optimizesAtOnce: true},
 } as const

@@ -22,7 +22,7 @@ export class VectorMachine {
   private readonly machine
   private readonly actual = new VectorState()
 
-  constructor(tier: {translateAfter?: number; optimizesAtOnce?: boolean} = {}) {
+  constructor(tier: {translateAfter?: number; optimizesAtOnce?: boolean; commonHandlers?: WebAssembly.Module} = {}) {
     this.machine = machine({map: memoryMap, ...tier})
     const {vcpu} = this.machine
     vcpu.setU64(cpu.cr4, 0x406a0n | 0x10000n)

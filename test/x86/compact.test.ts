@@ -39,7 +39,7 @@ function run({vcpu, ...target}: Machine, address: number): bigint[] {
 }
 
 t.test('handlers become one module', async t => {
-  const target = machine(tiers.interpreter)
+  const target = machine()
   load(target, codeAt, program)
   const before = run(target, codeAt)
   const {table} = target.vcpu.engine

@@ -30,9 +30,16 @@ export function receiverCommand(ssh: string, host: string, options: readonly str
   return ssh === '' ? host : ['exec', ssh, host, 'xl', 'migrate-receive', ...options].join(' ')
 }
 
+/** What is said of a domain that sendDomain has lost sight of. */
+export const outcomeUnknown = {
+  message:
+    'whether the domain runs on the other host is not known: the connection broke at the last moment, and that host does not answer',
+  hint: `here it stays stopped, its name ending in ${handshake.awaySuffix}, and its process goes on asking; see xl(1), migrate`,
+}
+
 /**
- * Moves the domain to where `command` leads; resolves when it runs there. What happens is told to `report`. Errors: OperatorError; the domain then runs
- * here, if its process is alive.
+ * Moves the domain to where `command` leads; resolves when it runs there. What happens is told to `report`. Undefined when the other host does not say
+ * whether it does. Errors: OperatorError; the domain then runs here, if its process is alive.
  */
 export async function sendDomain(
   host: Host,
@@ -40,7 +47,7 @@ export async function sendDomain(
   config: DomainConfig,
   command: string,
   report?: Report,
-): Promise<Migrated> {
+): Promise<Migrated | undefined> {
   const id = randomUUID()
   const domain = await host.connect(record)
   try {
@@ -66,7 +73,7 @@ interface Sending {
 }
 
 /** The whole talk with the receiver. */
-async function deliver(host: Host, record: DomainRecord, sending: Sending, report?: Report): Promise<Migrated> {
+async function deliver(host: Host, record: DomainRecord, sending: Sending, report?: Report) {
   const {id, command, domain} = sending
   const transport = new Transport(command)
   try {
@@ -77,6 +84,7 @@ async function deliver(host: Host, record: DomainRecord, sending: Sending, repor
     await giveAway(host, record, sending)
     report?.error('migration sender: Giving target permission to start.')
     const outcome = await letStart(transport, sending, report)
+    if (outcome === 'unknown') return undefined
     const downtimeMs = sent.report.parkedMs + performance.now() - sent.atMs
     if (outcome === 'refused') {
       report?.error('migration sender: Trying to resume at our end.')
@@ -130,7 +138,7 @@ async function giveAway(host: Host, record: DomainRecord, {domain, id, command}:
 }
 
 /** Gives permission and hears what came of it; when the connection breaks in between, the domain asks the other host. */
-async function letStart(transport: Transport, {domain, id}: Sending, report?: Report): Promise<handshake.Outcome> {
+async function letStart(transport: Transport, {domain, id}: Sending, report?: Report) {
   let told: handshake.Outcome | 'unknown' = 'unknown'
   try {
     transport.output.write(handshake.permission)

@@ -181,8 +181,11 @@ export interface DomainService {
    * reaches another receiver on that host, to be asked what became of the copy.
    */
   giveAway(id: string, command: string): Promise<void>
-  /** Ends a migration: by the outcome, or `unknown`, when this domain is to find it out. Resolves to what became of it. */
-  migrated(id: string, outcome: Outcome | 'unknown'): Promise<Outcome>
+  /**
+   * Ends a migration: by the outcome, or `unknown`, when this domain is to find it out. Resolves to what became of it; to `unknown` when the receiving
+   * host has been asked several times in vain, which the domain goes on doing.
+   */
+  migrated(id: string, outcome: Outcome | 'unknown'): Promise<Outcome | 'unknown'>
   /** A copy that has arrived: takes its name, its token and, unless it is to stay paused, runs. Errors: OperatorError when it may not. */
   accept(name: string, paused: boolean): void | Promise<void>
   /** Connects one more console; the other end closes it, or the service does when the domain ends. */
@@ -210,7 +213,7 @@ export interface Operations {
   mayStop: {arguments: {id: string}; result: null}
   sent: {arguments: {id: string}; result: SendReport}
   giveAway: {arguments: {id: string; command: string}; result: null}
-  migrated: {arguments: {id: string; outcome: Outcome | 'unknown'}; result: Outcome}
+  migrated: {arguments: {id: string; outcome: Outcome | 'unknown'}; result: Outcome | 'unknown'}
   accept: {arguments: {name: string; paused: boolean}; result: null}
   console: {arguments: Record<string, never>; result: null}
 }

@@ -133,11 +133,11 @@ export class Departure {
   }
 
   /** DomainService.migrated. */
-  async migrated(id: string, outcome: Outcome | 'unknown'): Promise<Outcome> {
+  async migrated(id: string, outcome: Outcome | 'unknown'): Promise<Outcome | 'unknown'> {
     const migration = this.present(id)
     if (outcome === 'unknown') void migration.findOut()
     else migration.tell(outcome)
-    return (await migration.settled) ? 'accepted' : 'refused'
+    return Promise.race([migration.settled.then(isGone => (isGone ? 'accepted' : 'refused')), migration.unanswered])
   }
 
   /** Nothing came of it. */

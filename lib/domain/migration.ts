@@ -24,6 +24,8 @@ import {StreamWriter} from './stream/writer.js'
 const firstPauseMs = 500
 const longestPauseMs = 30_000
 const answerMs = 20_000
+/** Questions without an answer after which xl need not wait for one. */
+const enoughAsked = 5
 /** A receiver that is not ours never says that the domain fits. */
 const fitPatienceMs = 5000
 
@@ -36,11 +38,14 @@ export class Migration {
   readonly sent: Promise<SendReport>
   /** Resolves when nothing more happens to the domain: true when it is gone, false when it stays. */
   readonly settled: Promise<boolean>
+  /** Resolves when the receiving host has been asked in vain for a while. */
+  readonly unanswered: Promise<'unknown'>
   private readonly closed: Promise<void>
   private readonly fits: Promise<void>
   private sayFits: () => void = () => {}
   private state: 'sending' | 'given' | 'asking' | 'settled' = 'sending'
   private resolveSettled: (isGone: boolean) => void = () => {}
+  private sayUnanswered: (outcome: 'unknown') => void = () => {}
   /** The command that reaches a receiver on the other host. */
   private command: string | undefined
 
@@ -53,6 +58,9 @@ export class Migration {
   ) {
     this.settled = new Promise(resolve => {
       this.resolveSettled = resolve
+    })
+    this.unanswered = new Promise(resolve => {
+      this.sayUnanswered = resolve
     })
     this.fits = new Promise(resolve => {
       this.sayFits = resolve
@@ -150,12 +158,15 @@ export class Migration {
   async findOut(): Promise<void> {
     if (this.state !== 'given') return
     this.state = 'asking'
-    for (let pauseMs = firstPauseMs; this.state === 'asking'; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+    let pauseMs = firstPauseMs
+    for (let asked = 1; this.state === 'asking'; asked++) {
       const outcome = await askHost(this.command!, this.request.id)
       if (this.state !== 'asking') return
       if (outcome !== undefined) return this.tell(outcome)
       this.log(`what became of the migrated domain is not known: its new host does not answer to "${this.command}"`)
+      if (asked === enoughAsked) this.sayUnanswered('unknown')
       await Promise.race([this.settled, delay(pauseMs, undefined, {ref: false})])
+      pauseMs = Math.min(pauseMs * 2, longestPauseMs)
     }
   }
 }

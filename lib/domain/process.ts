@@ -412,7 +412,7 @@ export class DomainProcess implements DomainService {
     return this.departure.giveAway(id, command)
   }
 
-  migrated(id: string, outcome: Outcome | 'unknown'): Promise<Outcome> {
+  migrated(id: string, outcome: Outcome | 'unknown'): Promise<Outcome | 'unknown'> {
     return this.departure.migrated(id, outcome)
   }
 

@@ -14,7 +14,7 @@ import {withLock} from '../../control/file-lock.js'
 import type {DomainStatus} from '../../control/protocol.js'
 import type {Host} from '../../toolstack/host.js'
 import {command} from '../command.js'
-import {describeMigration, receiverCommand, sendDomain} from '../migration-sender.js'
+import {describeMigration, outcomeUnknown, receiverCommand, sendDomain} from '../migration-sender.js'
 import type {Report} from '../report.js'
 
 /** For how long domains are watched to see which of them are busy. */
@@ -100,6 +100,7 @@ async function leave(host: Host, place: Place, report: Report): Promise<unknown[
     try {
       const command = receiverCommand(place.ssh, place.target, paused ? ['-p'] : [])
       const migrated = await sendDomain(host, record, config, command)
+      if (migrated === undefined) throw new OperatorError(outcomeUnknown.message)
       report.print(`${name}: ${describeMigration(migrated, false).at(-1)}`)
     } catch (error) {
       if (host.directory.find({name}) !== undefined) await evacuated.note(name, undefined)

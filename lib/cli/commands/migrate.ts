@@ -1,7 +1,8 @@
 /** `xl migrate`: a running domain to another host. */
+import {OperatorError} from '../../base/errors.js'
 import {readConfigFile} from '../../toolstack/config-file.js'
 import {command, recordOf} from '../command.js'
-import {describeMigration, receiverCommand, sendDomain} from '../migration-sender.js'
+import {describeMigration, outcomeUnknown, receiverCommand, sendDomain} from '../migration-sender.js'
 
 export default command({
   name: 'migrate',
@@ -34,6 +35,10 @@ export default command({
     try {
       const command = receiverCommand((options.s as string | undefined) ?? 'ssh', target, receiverOptions)
       const migrated = await sendDomain(host, record, sent, command, report)
+      if (migrated === undefined) {
+        await report.failure('migrate', new OperatorError(outcomeUnknown.message, outcomeUnknown))
+        return 1
+      }
       report.error('Migration successful.')
       for (const line of describeMigration(migrated, options.debug === true)) report.error(line)
       return 0

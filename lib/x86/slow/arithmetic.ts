@@ -6,17 +6,8 @@
 import {Rflags} from '../registers.js'
 import {state} from '../state.js'
 import type {Vcpu} from '../vcpu.js'
-import {
-  exit,
-  immediate,
-  linearAddress,
-  next,
-  operandBits,
-  raise,
-  type SlowPath,
-  slot,
-  writeRegister,
-} from './operand.js'
+import {exit, immediate, next, operandBits, raise, type SlowPath, slot, writeRegister} from './operand.js'
+import {locate} from './place.js'
 
 function divide(signed: boolean): SlowPath {
   return vcpu => {
@@ -36,30 +27,27 @@ function divide(signed: boolean): SlowPath {
 
 /** Compares rDX:rAX with memory and exchanges with rCX:rBX; `bytes` is the size of one half. */
 function compareExchange(bytes: 4 | 8): SlowPath {
+  // Words of the registers: RAX and RDX are compared, RBX and RCX written.
+  const compared = bytes === 8 ? [0, 1, 4, 5] : [0, 4]
+  const written = bytes === 8 ? [6, 7, 2, 3] : [6, 2]
   return (vcpu, at) => {
-    const linear = linearAddress(vcpu, at)
-    if (bytes === 8 && (linear & 15n) !== 0n) return raise(vcpu, 13, 0)
-    const bits = bytes * 8
-    const low = Number(linear & 0xffffffffn) | 0
-    const high = Number(BigInt.asIntN(32, linear >> 32n))
-    const host = vcpu.access.modify(low, high, bytes * 2)
+    const {low, high} = locate(vcpu, at)
+    if (bytes === 8 && (low & 15) !== 0) return raise(vcpu, 13, 0)
+    const host = vcpu.access.modify(low | 0, high | 0, bytes * 2)
     if (host === 0) return exit
-    const {view} = vcpu.memory
-    const get = (where: number) => (bytes === 8 ? view.getBigUint64(where, true) : BigInt(view.getUint32(where, true)))
-    const set = (where: number, value: bigint) =>
-      bytes === 8 ? view.setBigUint64(where, value, true) : view.setUint32(where, Number(value & 0xffffffffn), true)
-    const [oldLow, oldHigh] = [get(host), get(host + bytes)]
-    const equal = oldLow === BigInt.asUintN(bits, vcpu.gpr(0)) && oldHigh === BigInt.asUintN(bits, vcpu.gpr(2))
+    const {view, uint32} = vcpu.memory
+    const registers = vcpu.base >>> 2
+    const isEqual = compared.every((word, index) => view.getUint32(host + index * 4, true) === uint32[registers + word])
     // Memory is written in both cases: the processor always does a locked write cycle.
-    set(host, equal ? BigInt.asUintN(bits, vcpu.gpr(3)) : oldLow)
-    set(host + bytes, equal ? BigInt.asUintN(bits, vcpu.gpr(1)) : oldHigh)
+    if (isEqual)
+      for (const [index, word] of written.entries()) view.setUint32(host + index * 4, uint32[registers + word], true)
     if (host === vcpu.base + state.crossing && vcpu.access.commit(bytes * 2)) return exit
-    if (!equal) {
-      writeRegister(vcpu, 0, bits, oldLow)
-      writeRegister(vcpu, 16, bits, oldHigh)
-    }
-    const zero = BigInt(Rflags.zf)
-    vcpu.rflags = equal ? vcpu.rflags | zero : vcpu.rflags & ~zero
+    if (!isEqual)
+      for (const [index, word] of compared.entries()) {
+        uint32[registers + word] = view.getUint32(host + index * 4, true)
+        if (bytes === 4) uint32[registers + word + 1] = 0
+      }
+    vcpu.changeFlags(Rflags.zf, isEqual ? Rflags.zf : 0)
     return next
   }
 }

@@ -2,6 +2,7 @@
  * The translator's thread: makes WebAssembly of hot guest code while the vCPU goes on interpreting. It reads guest code from linear memory,
  * compiles, posts the module to the vCPU's thread and makes its run loop look.
  */
+import {setFlagsFromString} from 'node:v8'
 import {type MessagePort, receiveMessageOnPort, workerData} from 'node:worker_threads'
 import type {Translated} from '../x86/jit/compiler.js'
 import {RegionTranslator, type TranslationJob} from '../x86/jit/translator.js'
@@ -38,11 +39,33 @@ port.on('message', (first: readonly TranslationJob[]) => {
   }
   const {epoch} = jobs.at(-1)!
   jobs = jobs.filter(job => job.epoch === epoch)
+  const optimized = jobs.filter(({optimize}) => optimize)
+  if (optimized.length < jobs.length)
+    make(
+      jobs.filter(({optimize}) => !optimize),
+      compilers.first,
+    )
+  if (optimized.length > 0) make(optimized, compilers.optimized)
+})
+
+/** How the engine compiles each form: the first one, which is soon replaced, is never optimized by its counters; the other at once. */
+const compilers = {
+  first: {
+    during: ['--no-wasm-dynamic-tiering', '--no-wasm-tier-up'],
+    after: ['--wasm-dynamic-tiering', '--wasm-tier-up'],
+  },
+  optimized: {during: ['--no-liftoff'], after: ['--liftoff']},
+} as const
+
+/** Has jobs for one form translated and compiled. */
+function make(jobs: readonly TranslationJob[], {during, after}: (typeof compilers)[keyof typeof compilers]): void {
   const {bytes, ...batch} = translator.translate(jobs)
+  for (const flag of during) setFlagsFromString(flag)
   const made: Translated = {batch, module: new WebAssembly.Module(bytes)}
+  for (const flag of after) setFlagsFromString(flag)
   port.postMessage(made)
   Atomics.store(memory.int32, (vcpuBase + state.pending) >> 2, 1)
-})
+}
 
 /** What the boot of a guest, or its latest work, left behind in this process. */
 function giveMemoryBack(): void {

@@ -78,16 +78,6 @@ const addToOffset = (ns: number) =>
   memory.view.setFloat64(field.clockOffset, memory.view.getFloat64(field.clockOffset, true) + ns, true)
 addToOffset(hostNow())
 
-/** Modules that are made meanwhile have their functions compiled when these are first used. */
-function lazily<Result>(make: () => Result): Result {
-  setFlagsFromString('--wasm-lazy-compilation')
-  try {
-    return make()
-  } finally {
-    setFlagsFromString('--no-wasm-lazy-compilation')
-  }
-}
-
 /** Handlers of common instructions, which stand beside this file once it is bundled. */
 function builtHandlers(): WebAssembly.Module | undefined {
   try {
@@ -119,7 +109,7 @@ const vcpu: Vcpu = new Vcpu({
     getRandomValues(bytes)
   },
   translateAfter,
-  commonHandlers: lazily(builtHandlers),
+  commonHandlers: builtHandlers(),
   translator: {
     request: jobs => translator.postMessage(jobs),
     receive: () => receiveMessageOnPort(translator)?.message as Translated | undefined,
@@ -184,7 +174,10 @@ const busyNs = () => memory.view.getFloat64(field.busyNs, true)
 /** Gives memory back when the guest has become quiet, and has the others do so: the translator's thread when nothing is asked of it. */
 function tidy(): void {
   if (!quiet.hasCome(now(), busyNs())) return
-  lazily(() => vcpu.engine.compact())
+  // What is made anew is compiled when it is first used.
+  setFlagsFromString('--wasm-lazy-compilation')
+  vcpu.engine.compact()
+  setFlagsFromString('--no-wasm-lazy-compilation')
   collectGarbage()
   say({kind: 'quiet'})
   translator.postMessage([])

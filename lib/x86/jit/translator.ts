@@ -19,7 +19,7 @@ import {translate} from './translate.js'
 const counterBytes = 16
 
 /** Entries and turns of loops of a region's first form before the optimized one is wanted. */
-const runsBeforeOptimized = 3000
+const runsBeforeOptimized = 6000
 
 /** A block that wants to be translated. */
 export interface TranslationJob {

@@ -11,6 +11,7 @@
 export const domainActions = [
   'destroy',
   'restart',
+  'rename-restart',
   'preserve',
   'coredump-destroy',
   'coredump-restart',

@@ -169,11 +169,11 @@ export class HostDirectory {
     })
   }
 
-  /** Gives the domain another name. Errors: OperatorError when it is taken. */
-  rename(key: string, name: string): Promise<DomainRecord> {
+  /** Gives the domain another name and uuid. Errors: OperatorError when the name is taken. */
+  rename(key: string, name: string, uuid?: string): Promise<DomainRecord> {
     return this.update(key, (record, living) => {
       if (record.name !== name) refuseTaken(living, name)
-      return {...record, name}
+      return {...record, name, uuid: uuid ?? record.uuid}
     })
   }
 

@@ -1,7 +1,7 @@
 /**
  * How a domain process comes to life.
  *
- *   xl                                          domain process (lib/domain/main.ts)
+ *   xl (launcher.ts)                            domain process (lib/domain/main.ts)
  *   reserve a record in the host directory
  *   spawn detached, argv0 "gastwirt: domain 5 web1", stdout and stderr → log/<name>.log, an IPC channel
  *   LaunchRecord ──────────────────────────────→ receiveLaunch()
@@ -14,8 +14,9 @@
  * close, releases the record, and reports the end of the log.
  *
  * A reboot (on_reboot = "restart") stays in the process: `host.renew(key)` gives the new domid, the domain is built again, the socket
- * and the consoles stay as they are. At the end `host.release(key)` comes first, so that whoever waits for the end finds the name
- * free; then answer those who wait, end the consoles, close the control socket, exit 0.
+ * and the consoles stay as they are. With "rename-restart" the process does xl's part for that of a new domain (domain/successor.ts).
+ * At the end `host.release(key)` comes first, so that whoever waits for the end finds the name free; then answer those who wait, end
+ * the consoles, close the control socket, exit 0.
  */
 import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from './domain-config.js'

@@ -42,9 +42,11 @@ import {DomainConsole} from './domain-console.js'
 import {collectGarbage} from './garbage.js'
 import type {Guest} from './guest.js'
 import {DomainMemory} from './memory.js'
+import {MessageRing} from './message-ring.js'
 import {restoreGuest} from './restore-guest.js'
 import {shutdownAction} from './shutdown-action.js'
 import {openSource} from './stream/source.js'
+import {makeWay} from './successor.js'
 import {GuestThreads} from './threads.js'
 import type {WorkerMessage} from './vcpu-worker.js'
 
@@ -52,7 +54,6 @@ import type {WorkerMessage} from './vcpu-worker.js'
 const crashTailBytes = 4096
 /** The files a guest was built from are garbage by then. */
 const tidyAfterMs = 1000
-const dmesgLimit = 16 << 10
 
 export class DomainProcess implements DomainService {
   private readonly host: HostDirectory
@@ -72,7 +73,7 @@ export class DomainProcess implements DomainService {
   private reason: ShutdownReason | undefined
   private dying = false
   private readonly arrival: Arrival
-  private messages = ''
+  private readonly messages = new MessageRing()
   private control: {close: () => Promise<void>} | undefined
 
   private readonly departure = new Departure({
@@ -164,11 +165,11 @@ export class DomainProcess implements DomainService {
       account: async (memoryKb, hostMemoryKb) => {
         await this.host.resize(this.key, memoryKb, hostMemoryKb)
       },
-      say: line => this.say(line),
+      say: line => this.messages.say(line),
     })
     if (this.paused) guest.hold('operator')
     enter()
-    this.say(`Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, ${origin}`)
+    this.messages.say(`Gastwirt: domain ${this.domid} "${this.name}" built: ${config.memoryKb / 1024} MiB, ${origin}`)
     return guest
   }
 
@@ -193,7 +194,7 @@ export class DomainProcess implements DomainService {
     else if (message.kind === 'memory') this.memory?.changed()
     else if (message.kind === 'quiet') collectGarbage(true)
     else if (message.kind === 'shutdown') void this.shutDown(message.reason, message.guest)
-    else if (message.kind === 'console') this.say(new TextDecoder().decode(message.bytes).trimEnd())
+    else if (message.kind === 'console') this.messages.say(new TextDecoder().decode(message.bytes).trimEnd())
     else this.log(message.line)
   }
 
@@ -215,6 +216,7 @@ export class DomainProcess implements DomainService {
     this.log(`Action for shutdown reason code ${code} is ${action.name}`)
     if (action.dumpsCore) await this.dumpAtEnd()
     if (action.next === 'preserve') return
+    if (action.next === 'rename-restart') return makeWay(this.host, {...this.config, name: this.name}, this)
     if (action.next === 'destroy') return this.end()
     try {
       await this.restart()
@@ -292,13 +294,8 @@ export class DomainProcess implements DomainService {
   }
 
   /** One line into the domain's log; standard error leads there too, for what Node has to say. */
-  private log(line: string): void {
+  log(line: string): void {
     this.processLog.write(new TextEncoder().encode(`${line}\n`))
-  }
-
-  /** One line into the hypervisor's message ring. */
-  private say(line: string): void {
-    this.messages = `${this.messages}(XEN) ${line}\n`.slice(-dmesgLimit)
   }
 
   // ---- DomainService ----
@@ -355,9 +352,9 @@ export class DomainProcess implements DomainService {
     setImmediate(() => void this.end())
   }
 
-  async rename(name: string): Promise<void> {
-    const record = await this.host.rename(this.key, name)
-    this.key = record.key
+  async rename(name: string, uuid = this.config.uuid): Promise<void> {
+    const record = await this.host.rename(this.key, name, uuid)
+    this.launch.record.config.uuid = uuid
     this.name = record.name
     process.title = domainTitle(this.domid, this.name)
     if (this.guest) renameInTree(this.guest.dom0, this.domid as DomId, this.name)
@@ -424,18 +421,18 @@ export class DomainProcess implements DomainService {
   }
 
   dmesg(clear: boolean): string {
-    const text = this.messages
-    if (clear) this.messages = ''
-    return text
+    return this.messages.read(clear)
   }
 
   debug(keys: string): void {
     const {guest} = this
-    this.say(`keys ${JSON.stringify(keys)} pressed`)
+    this.messages.say(`keys ${JSON.stringify(keys)} pressed`)
     if (guest === undefined) return
     const {record} = guest
     const mode = record.u32(field.kernelMode) === 1 ? 'kernel' : 'user'
-    this.say(`vCPU 0: ${mode} mode, blocked ${record.u32(field.blocked)}, timer at ${record.f64(field.timer)} ns`)
+    this.messages.say(
+      `vCPU 0: ${mode} mode, blocked ${record.u32(field.blocked)}, timer at ${record.f64(field.timer)} ns`,
+    )
   }
 
   wait(until: 'shutdown' | 'death'): Promise<DomainEnd> {

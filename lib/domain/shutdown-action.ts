@@ -7,7 +7,7 @@ export interface ShutdownAction {
   readonly name: DomainAction
   /** A core is written first. */
   readonly dumpsCore: boolean
-  readonly next: 'preserve' | 'destroy' | 'restart'
+  readonly next: 'preserve' | 'destroy' | 'restart' | 'rename-restart'
 }
 
 export function shutdownAction(config: DomainConfig, reason: ShutdownReason): ShutdownAction {
@@ -20,6 +20,6 @@ export function shutdownAction(config: DomainConfig, reason: ShutdownReason): Sh
     soft_reset: config.onSoftReset,
   }[reason]
   const dumpsCore = name === 'coredump-destroy' || name === 'coredump-restart'
-  if (name === 'preserve') return {name, dumpsCore, next: 'preserve'}
+  if (name === 'preserve' || name === 'rename-restart') return {name, dumpsCore, next: name}
   return {name, dumpsCore, next: name === 'destroy' || name === 'coredump-destroy' ? 'destroy' : 'restart'}
 }

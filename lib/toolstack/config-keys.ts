@@ -20,7 +20,7 @@ export interface ConfigKey {
   summary: string
 }
 
-const action = 'destroy, restart, preserve, coredump-destroy, coredump-restart or soft-reset'
+const action = 'destroy, restart, rename-restart, preserve, coredump-destroy, coredump-restart or soft-reset'
 
 /** The keys that have their effect. */
 const used: Record<string, [value: string, summary: string]> = {

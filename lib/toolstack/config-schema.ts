@@ -209,16 +209,9 @@ function pathOf(reader: SettingReader, key: string, environment: SchemaEnvironme
   return path === undefined ? undefined : environment.resolvePath(path)
 }
 
-/** Actions that Xen's xl has and we have not, and why. */
-const missingEffects: Readonly<Record<string, string>> = {
-  'rename-restart': 'an old domain is not kept beside the new one; use "preserve" or "restart"',
-}
-
 function actionOf(reader: SettingReader, key: string, standard: DomainAction): DomainAction {
   const value = reader.string(key)
   if (value === undefined) return standard
-  const lack = missingEffects[value.value]
-  if (lack !== undefined) throw new ConfigError(value.span, `${key} = "${value.value}" is not possible here: ${lack}`)
   const action = domainActions.find(candidate => candidate === value.value)
   if (action === undefined) {
     throw new ConfigError(

@@ -1,24 +1,15 @@
 /**
  * What xl knows about a host: its memory and CPUs, its domains, and how to find, start, reach and end them. It never loads a CPU or a
  * guest: a domain is another process, met only at its control socket.
- *
- * The host's size is the machine's, unless `host.cfg` in the host directory says otherwise:
- *
- *   memory = 4096      # MiB for Domain-0 and all guests
- *   cpus = 4
- *   overcommit = 1     # domains may be promised more memory than there is; 0 if absent
- *
- * One eighth of the memory, at most 1 GiB, counts as Domain-0's: what the machine's own programs use.
  */
-import {spawn} from 'node:child_process'
-import {closeSync, existsSync, openSync, readFileSync} from 'node:fs'
-import {availableParallelism, cpus, tmpdir, totalmem, uptime} from 'node:os'
+import {cpus, tmpdir, uptime} from 'node:os'
 import {isAbsolute, join, resolve} from 'node:path'
 import {setTimeout as delay} from 'node:timers/promises'
 import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from '../control/domain-config.js'
-import {type DomainRecord, HostDirectory, hostFailure} from '../control/host-directory.js'
-import {domainTitle, type LaunchRecord, type LaunchReply} from '../control/launch.js'
+import {type DomainRecord, HostDirectory} from '../control/host-directory.js'
+import {hostCpus, hostMemory, memoryForGuests} from '../control/host-size.js'
+import {type Arrival, reserveDomain, startDomainProcess} from '../control/launcher.js'
 import {isAlive, signalProcess} from '../control/process-identity.js'
 import type {DomainStatus, MemoryRequest, OperationName, Operations, SharedMemory} from '../control/protocol.js'
 import {ControlClient, DomainGoneError} from '../control/socket.js'
@@ -31,8 +22,6 @@ const destroyPatienceMs = 3000
 const memoryPatienceMs = 10_000
 /** How long a killed process may take to disappear. */
 const deathMs = 2000
-/** Where a domain process finds the stream it is restored from. */
-const streamFd = 4
 
 /** The host directory that an environment means. */
 export function hostDirectoryPath(environment: NodeJS.ProcessEnv): string {
@@ -47,12 +36,6 @@ export function hostDirectoryPath(environment: NodeJS.ProcessEnv): string {
 export interface DomainReference {
   domid: number
   record?: DomainRecord
-}
-
-/** A domain that comes by migration: the name it will have, and who hears early that it can run here. */
-export interface Arrival {
-  readonly name: string
-  onFits(): void
 }
 
 /** Memory in KiB. `freeKb` is what new domains may still take. */
@@ -144,10 +127,8 @@ export class Host {
   }
 
   /** Takes name, domid and memory for a domain that is to be started by this process. Errors: OperatorError when one of them is not to be had. */
-  reserve({name, uuid, memoryKb, vcpus, domid}: DomainConfig): Promise<DomainRecord> {
-    // What is between memory and maxmem is not the domain's before somebody raises its target.
-    const wanted = {name, uuid, maxMemoryKb: memoryKb, vcpus, ...(domid === undefined ? {} : {domid})}
-    return this.directory.reserve({...wanted, ...this.forGuests()})
+  reserve(config: DomainConfig): Promise<DomainRecord> {
+    return reserveDomain(this.directory, config)
   }
 
   /**
@@ -167,32 +148,13 @@ export class Host {
     saved?: SavedDomain,
     arriving?: Arrival,
   ): Promise<DomainRecord> {
-    try {
-      const logName = arriving?.name ?? config.name
-      const launched: LaunchRecord = {
-        version: 1,
-        hostDirectory: this.directory.path,
-        key: record.key,
-        domid: record.domid,
-        config,
-        paused,
-        socketPath: this.directory.socketPath(record.key),
-        logPath: this.directory.logPath(logName),
-        consoleLogPath: this.directory.consoleLogPath(logName),
-        ...(arriving === undefined ? {} : {arriving: true}),
-        ...(saved === undefined ? {} : {restore: {fd: streamFd, head: {bytes: saved.head.bytes, crc: saved.head.crc}}}),
-      }
-      await this.launch(launched, saved?.fd, arriving)
-      return this.directory.find({key: record.key}) ?? record
-    } catch (error) {
-      this.directory.release(record.key)
-      throw error
-    }
+    const program = {runtime: domainRuntime(), script: this.domainProgram}
+    return startDomainProcess(this.directory, program, record, config, {paused, saved, arriving})
   }
 
   /** Sets target or maximum of a domain's memory. Errors: OperatorError, also DomainGoneError. */
   async setMemory(record: DomainRecord, limit: MemoryRequest['limit'], kb: number): Promise<void> {
-    await this.ask(record, 'setMemory', {limit, kb, ...this.forGuests()}, memoryPatienceMs)
+    await this.ask(record, 'setMemory', {limit, kb, ...memoryForGuests(this.directory.path)}, memoryPatienceMs)
   }
 
   /** What a domain shares with others; nothing if it is gone or cannot say. */
@@ -203,13 +165,6 @@ export class Host {
       if (error instanceof OperatorError) return {sharedKb: 0, ownKb: 0}
       throw error
     }
-  }
-
-  /** What all domains but Domain-0 may have together, if that is limited. */
-  private forGuests(): {hostMemoryKb?: number} {
-    if (this.setting('overcommit') === 1) return {}
-    const {totalKb, domain0Kb} = this.memory()
-    return {hostMemoryKb: totalKb - domain0Kb}
   }
 
   /** Ends a domain at once. A process that does not obey is killed. Resolves when its name is free. */
@@ -240,16 +195,14 @@ export class Host {
 
   /** The host's memory and what is left of it. */
   memory(): HostMemory {
-    const megabytes = this.setting('memory') ?? Math.floor(totalmem() / 2 ** 20)
-    const totalKb = megabytes * 1024
-    const domain0Kb = Math.min(Math.floor(megabytes / 8), 1024) * 1024
+    const {totalKb, domain0Kb} = hostMemory(this.directory.path)
     const guestsKb = this.records().reduce((sum, record) => sum + record.maxMemoryKb, 0)
     return {totalKb, domain0Kb, freeKb: Math.max(0, totalKb - domain0Kb - guestsKb)}
   }
 
   /** How many CPUs the host has. */
   cpuCount(): number {
-    return this.setting('cpus') ?? availableParallelism()
+    return hostCpus(this.directory.path)
   }
 
   /** Domain-0 as a row among the others: the machine itself. */
@@ -262,78 +215,6 @@ export class Host {
       uptimeMs: uptime() * 1000,
     }
   }
-
-  /** A positive number from host.cfg. Only these three keys exist, so a pattern reads them. */
-  private setting(key: 'memory' | 'cpus' | 'overcommit'): number | undefined {
-    let text: string
-    try {
-      text = readFileSync(join(this.directory.path, 'host.cfg'), 'utf8')
-    } catch {
-      return undefined
-    }
-    const match = new RegExp(`^\\s*${key}\\s*=\\s*["']?([0-9]+)`, 'm').exec(text)
-    const number = match === null ? 0 : Number(match[1])
-    return number > 0 ? number : undefined
-  }
-
-  private launch(record: LaunchRecord, stream: number | undefined, arriving: Arrival | undefined): Promise<void> {
-    if (!existsSync(this.domainProgram)) {
-      throw new OperatorError(`the program of domain processes is missing: "${this.domainProgram}"`, {
-        hint: 'build the project: npm run build',
-        exitCode: 3,
-      })
-    }
-    const {logPath} = record
-    const {name} = record.config
-    let log: number
-    try {
-      log = openSync(logPath, 'a', 0o600)
-    } catch (error) {
-      throw hostFailure(this.directory.path, error)
-    }
-    const child = spawn(domainRuntime(), [this.domainProgram, String(record.domid), name], {
-      argv0: domainTitle(record.domid, name),
-      cwd: '/',
-      // One arena for all threads, which allocate little at a time: what one frees another can use.
-      env: {MALLOC_ARENA_MAX: '1', ...process.env},
-      detached: true,
-      stdio: ['ignore', log, log, 'ipc', ...(stream === undefined ? [] : [stream])],
-    })
-    closeSync(log)
-    return new Promise((resolve, reject) => {
-      const silent = (): void => {
-        child.kill('SIGKILL')
-        reject(
-          new OperatorError(`the process of domain "${name}" ended before the domain ran`, {
-            hint: `its log is "${logPath}"${lastLine(logPath)}`,
-            exitCode: 3,
-          }),
-        )
-      }
-      child.once('error', cause =>
-        reject(new OperatorError(`cannot start a domain process: ${cause.message}`, {cause, exitCode: 3})),
-      )
-      child.once('disconnect', silent)
-      child.on('message', (reply: LaunchReply) => {
-        if ('fits' in reply) return arriving?.onFits()
-        child.off('disconnect', silent)
-        if (record.arriving) child.channel?.unref()
-        else if (child.connected) child.disconnect()
-        child.unref()
-        if ('ready' in reply) resolve()
-        else reject(new OperatorError(reply.failed.message, reply.failed))
-      })
-      child.send(record, error => {
-        if (error !== null) silent()
-      })
-    })
-  }
-}
-
-function lastLine(path: string): string {
-  const text = readFileSync(path, 'utf8').trimEnd()
-  const line = text.slice(text.lastIndexOf('\n') + 1).slice(0, 200)
-  return line === '' ? '' : ` and ends with: ${line}`
 }
 
 /** The status of a domain that cannot be asked. */

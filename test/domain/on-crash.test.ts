@@ -56,13 +56,40 @@ t.test('destroyed at any moment of a restart', async t => {
   }
 })
 
-t.test('an action without the effect it promises is refused', async t => {
+t.test('rename-restart: it stays, under another name, and a new one takes its place', async t => {
   const host = new TestHost(realXl)
   t.teardown(() => host.close())
-  t.match(await host.xl(['create', '-q', crashing(host, 'rename-restart')]), {
-    status: 1,
-    stderr: /bad\.cfg:4:\d+: on_crash = "rename-restart" is not possible here: /,
-  })
+  const uuid = '0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0'
+  t.match(await host.xl(['create', '-q', crashing(host, 'rename-restart'), `uuid="${uuid}"`]), {status: 0, stderr: ''})
+  // Each crashes, until one does so in the same minute as the one before.
+  const log = () => readFileSync(host.directory.logPath('bad'), 'utf8')
+  await until(() => log().includes('domain bad is not started again: Domain with name "bad-'))
+  const rows = (await host.xl(['list'])).stdout.split('\n').filter(line => line.startsWith('bad'))
+  for (const row of rows) t.match(row, / ---sc- /, 'all are crashed and there')
+  const [old, ...others] = host.directory.list()
+  const last = others.at(-1)
+  t.match(old, {domid: 1, name: /^bad-\d{8}T\d{4}Z$/})
+  t.match(last, {name: 'bad', uuid}, 'name and uuid are the new one’s')
+  t.not(last?.owner.pid, old.owner.pid, 'which has a process of its own')
+  t.not(old.uuid, uuid)
+  t.match((await host.xl(['list', '-v', old.name])).stdout, old.uuid)
+  t.match((await host.xl(['console', '-e', '^X', old.name], '\x18')).stdout, 'it runs\r\n', 'what the old one said')
+  for (const {name} of host.directory.list()) t.match(await host.xl(['destroy', name]), {status: 0, stderr: ''})
+  t.strictSame(host.directory.list(), [])
+})
+
+t.test('rename-restart on a host without room for both', async t => {
+  const host = new TestHost(realXl)
+  t.teardown(() => host.close())
+  host.directory.prepare()
+  host.file('host/host.cfg', 'memory = 12\n')
+  await host.xl(['create', '-q', crashing(host, 'rename-restart')])
+  const log = () => readFileSync(host.directory.logPath('bad'), 'utf8')
+  await until(() => log().includes('domain bad is not started again: failed to free memory for the domain'))
+  const [{name}, ...others] = host.directory.list()
+  t.match(name, /^bad-/, 'the crashed one is there to be looked at')
+  t.strictSame(others, [])
+  t.match(await host.xl(['destroy', name]), {status: 0, stderr: ''})
 })
 
 t.test('a log has an end, and a disk that is full does not end a domain', async t => {

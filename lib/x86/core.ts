@@ -41,7 +41,7 @@ export function coreModule(pages: number): Uint8Array<ArrayBuffer> {
     module.function(name, ...signature, name === 'system' ? system(imported, runs) : passOn(signature, imported))
   addHotList(module, cpu)
   addByteSets(module)
-  addLinks(module, {cpuGlobal: cpu, ...addDispatcher(module, cpu, refill)})
+  addLinks(module, {cpuGlobal: cpu, refill, ...addDispatcher(module, cpu, refill)})
   return module.bytes()
 }
 

@@ -15,7 +15,7 @@ import {Code, type Module} from '../wasm/builder.js'
 import {Status} from './interpret.js'
 import {addEntryOffset, fetchTable, pushIsMapped, pushPlace} from './mmu/probe.js'
 import {pushPreempted} from './preemption.js'
-import {state} from './state.js'
+import {AccessKind, state} from './state.js'
 
 export const linkCell = {bytes: 32, translation: 0, epoch: 4, addend: 8, target: 16} as const
 
@@ -54,6 +54,8 @@ export interface LinkContext {
   readonly regionType: number
   /** dispatch(returnRip, returnPlace, mode, epoch) → status. */
   readonly dispatch: number
+  /** refill(address, kind of access) → page, 0 when that is not simple. */
+  readonly refill: number
 }
 
 /**
@@ -83,20 +85,36 @@ function leaveCode(cpuGlobal: number, status: number): Code {
 /** First parameters of both. */
 const [target, cell] = [0, 1]
 
-/** Sets `entry` to the fetch TLB's entry of an address; branches to label 0 unless it is of the address's page. */
-function leaveUnlessMapped(code: Code, cpu: number, entry: number, address: number, mode: number): void {
+/** Sets `entry` to the fetch TLB's entry of an address; branches to label 0 when that cannot be had. */
+function leaveUnlessMapped(code: Code, {cpu, entry, refill}: Locals, address: number, mode: number): void {
   code.localGet(cpu)
   code.localGet(address)
   addEntryOffset(code)
   code.localSet(entry)
   pushIsMapped(code, entry, fetchTable(mode), address)
   code.op('i32.eqz')
-  code.brIf(0)
+  code.unlikely()
+  code.if()
+  code.localGet(address)
+  code.i32Const(AccessKind.fetch)
+  code.call(refill)
+  code.op('i32.eqz')
+  code.brIf(1)
+  code.end()
+}
+
+/** What both functions look with: i32 locals, and the index of a function. */
+interface Locals {
+  readonly cpu: number
+  readonly entry: number
+  readonly epoch: number
+  readonly refill: number
 }
 
 /** Branches to label 0 unless the cell is right and nothing waits; leaves the code's epoch in `epoch`. */
-function leaveUnlessLinked(code: Code, cpu: number, entry: number, epoch: number, mode: number): void {
-  leaveUnlessMapped(code, cpu, entry, target, mode)
+function leaveUnlessLinked(code: Code, locals: Locals, mode: number): void {
+  const {cpu, entry, epoch} = locals
+  leaveUnlessMapped(code, locals, target, mode)
   code.localGet(cell)
   code.memory('i64.load', linkCell.target)
   code.localGet(target)
@@ -146,7 +164,7 @@ function askDispatcher(code: Code, cpu: number): void {
   code.memory('i32.store', state.linkCell)
 }
 
-function jumpCode({cpuGlobal, regionType}: LinkContext, mode: number): Code {
+function jumpCode({cpuGlobal, regionType, refill}: LinkContext, mode: number): Code {
   const code = new Code(['i64', 'i32'])
   const cpu = code.local('i32')
   const entry = code.local('i32')
@@ -154,7 +172,7 @@ function jumpCode({cpuGlobal, regionType}: LinkContext, mode: number): Code {
   code.globalGet(cpuGlobal)
   code.localSet(cpu)
   code.block()
-  leaveUnlessLinked(code, cpu, entry, epoch, mode)
+  leaveUnlessLinked(code, {cpu, entry, epoch, refill}, mode)
   enterTarget(code, cpu, entry)
   code.returnCallIndirect(regionType)
   code.end()
@@ -163,7 +181,7 @@ function jumpCode({cpuGlobal, regionType}: LinkContext, mode: number): Code {
   return code
 }
 
-function callCode({cpuGlobal, regionType, dispatch}: LinkContext, mode: number): Code {
+function callCode({cpuGlobal, regionType, dispatch, refill}: LinkContext, mode: number): Code {
   const code = new Code(['i64', 'i32', 'i64', 'i32'])
   const [returnRip, returnPlace] = [2, 3]
   const cpu = code.local('i32')
@@ -194,7 +212,7 @@ function callCode({cpuGlobal, regionType, dispatch}: LinkContext, mode: number):
   code.i32Const(deepest)
   code.op('i32.ge_u')
   code.brIf(0)
-  leaveUnlessLinked(code, cpu, entry, epoch, mode)
+  leaveUnlessLinked(code, {cpu, entry, epoch, refill}, mode)
   code.localGet(cpu)
   code.localGet(depth)
   code.i32Const(1)
@@ -233,7 +251,7 @@ function callCode({cpuGlobal, regionType, dispatch}: LinkContext, mode: number):
   code.i32Const(64 | mode)
   code.op('i32.ne')
   code.brIf(0)
-  leaveUnlessMapped(code, cpu, entry, returnRip, mode)
+  leaveUnlessMapped(code, {cpu, entry, epoch, refill}, returnRip, mode)
   pushPlace(code, entry, fetchTable(mode), returnRip)
   code.localGet(returnPlace)
   code.op('i32.ne')

@@ -11,6 +11,9 @@ const batchSize = 16
 /** Turns that a smaller batch waits before it goes to another thread. */
 const patience = 10
 
+/** Turns that pass before links are found anew for the sake of better translations: all are, which takes a search each. */
+const linkPatience = 64
+
 /** Bytes of modules before all code is forgotten: what is hot comes back. */
 const maximumSize = 48 << 20
 
@@ -75,6 +78,10 @@ export class Compiler {
   private turns = 0
   /** Bytes of modules in this epoch. */
   private size = 0
+  /** Links lead to translations for which there are better ones. */
+  private linksAreOld = false
+  /** Turns since all links were last found anew. */
+  private turnsLinked = 0
 
   constructor(
     private readonly host: CompilerHost,
@@ -102,6 +109,11 @@ export class Compiler {
   /** Takes in what is ready, and has translated what waits: another thread gets fewer, larger batches. */
   flush(): void {
     this.collect()
+    if (++this.turnsLinked >= linkPatience && this.linksAreOld) {
+      this.host.relink()
+      this.linksAreOld = false
+      this.turnsLinked = 0
+    }
     if (this.service !== undefined && this.waiting.size < batchSize && ++this.turns < patience) return
     this.turns = 0
     const jobs: TranslationJob[] = []
@@ -158,6 +170,6 @@ export class Compiler {
       for (const [offset, entry] of entries) this.host.publish(block, offset, slot | (entry << 16), optimized)
       if (!optimized) this.counted.set(counter, block)
     }
-    if (regions.some(({counter}) => counter === undefined)) this.host.relink()
+    if (regions.some(({counter}) => counter === undefined)) this.linksAreOld = true
   }
 }

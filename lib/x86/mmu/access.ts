@@ -6,7 +6,7 @@
  * Source: SDM vol. 3A 4.10 (TLBs), 6.15 (#PF, #GP for non-canonical addresses).
  */
 import type {Watch} from '../breakpoints.js'
-import {ExitReason, state} from '../state.js'
+import {AccessKind, ExitReason, state} from '../state.js'
 import type {Vcpu} from '../vcpu.js'
 import {PageFault, type WalkContext, walk, walked} from './paging.js'
 
@@ -214,6 +214,10 @@ export class GuestAccess {
 
   /** Byte offset in linear memory of one byte for a copy on behalf of the guest, or -1; leaves no fault behind. */
   probe(low: number, high: number, access: 'read' | 'write'): number {
+    const {uint32} = this.vcpu.memory
+    const entry = this.vcpu.tlb.entryOf(low, this.vcpu.u32(state.mmuMode), AccessKind[access]) >>> 2
+    if (uint32[entry] === (low & ~0xfff) >>> 0 && uint32[entry + 1] === high >>> 0)
+      return (uint32[entry + 2] + low) >>> 0
     const top = high >> 15
     if (top !== 0 && top !== -1) return -1
     return this.translate(low, high, access) ? -1 : walked.page + (low & 0xfff)

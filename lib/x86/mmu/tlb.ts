@@ -48,9 +48,13 @@ export class Tlb {
 
   /** Forgets one page in both modes. */
   flushPage(low: number): void {
-    for (let table = 0; table < 2 * tlb.kinds; table++) {
-      this.empty((this.base + tlb.start + table * tlb.tableBytes + ((low >>> 8) & 0x3ff0)) >>> 2)
-    }
+    for (const mode of [0, 1])
+      for (let kind = 0; kind < tlb.kinds; kind++) this.empty(this.entryOf(low, mode, kind) >>> 2)
+  }
+
+  /** Byte offset of the entry that an address has, if any; `low` is its low half. */
+  entryOf(low: number, mmuMode: number, kind: number): number {
+    return this.table(mmuMode, kind) + ((low >>> 8) & 0x3ff0)
   }
 
   /** Forgets every permission to store to a page given by its byte offset in linear memory, under whatever address. */

@@ -16,7 +16,7 @@
  * A reboot (on_reboot = "restart") stays in the process: `host.renew(key)` gives the new domid, the domain is built again, the socket
  * and the consoles stay as they are. With "rename-restart" the process does xl's part for that of a new domain (domain/successor.ts).
  * At the end `host.release(key)` comes first, so that whoever waits for the end finds the name free; then answer those who wait, end
- * the consoles, close the control socket, exit 0.
+ * the consoles, close the control socket, and end by SIGKILL, which nothing can hold up.
  */
 import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from './domain-config.js'

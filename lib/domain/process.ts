@@ -281,7 +281,8 @@ export class DomainProcess implements DomainService {
     await this.console.end()
     await this.control?.close()
     this.processLog.close()
-    process.exit(0)
+    // process.exit would wait for V8's threads, and one of them may wait for a garbage collection that then never comes. Nothing is left to be done.
+    process.kill(process.pid, 'SIGKILL')
   }
 
   private settle(until: 'shutdown' | 'death'): void {

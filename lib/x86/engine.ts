@@ -229,6 +229,8 @@ export class Engine {
     this.handlers.compact()
     const live = this.code.liveSlots()
     for (let slot = firstRegion; slot < this.nextRegion; slot++) if (!live.has(slot)) this.table.set(slot, null)
+    // Links may still lead to translations that better ones have replaced.
+    this.newEpoch()
   }
 
   /** Makes a generated module's functions callable. */

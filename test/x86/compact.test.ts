@@ -11,6 +11,8 @@ const otherAt = 0x102000
 
 const times = <Item>(count: number, item: (index: number) => Item) => Array.from({length: count}, (_, at) => item(at))
 
+const int32 = (value: number) => times(4, at => (value >> (at * 8)) & 0xff)
+
 /** Each in a block of its own, and so its handler in a module of its own. */
 const program = [
   ...times(16, condition => [0x0f, 0x90 | condition, 0xc0 | (condition & 3)]), //        SETcc
@@ -68,4 +70,24 @@ t.test('translations of code that is gone are let go, others stay', async t => {
   const left = translations().length
   t.ok(left > 0 && left < all, `${left} of ${all}`)
   t.strictSame(times(4, runs).at(-1), before)
+})
+
+t.test('links do not lead to what was let go because there is better', async t => {
+  const target = machine(tiers.baseline)
+  const {engine} = target.vcpu
+  // The callee runs often enough for its optimized form, its callers do not: their links stay.
+  const [sites, turns] = [60, 150]
+  const calls = times(sites, site => [0xe8, ...int32(otherAt - (codeAt + 5 + (site + 1) * 5))]).flat()
+  // MOV ECX, turns; again: CALL other …; DEC ECX; JNE again
+  load(target, codeAt, [0xb9, ...int32(turns), ...calls, 0xff, 0xc9, 0x0f, 0x85, ...int32(-(sites * 5 + 8))])
+  // INC EDX; RET
+  load(target, otherAt, [0xff, 0xc2, 0xc3])
+  target.vcpu.setGpr(4, 0x200000n)
+  const results = times(4, () => {
+    const [, , rdx] = run(target, codeAt)
+    engine.compact()
+    return rdx
+  })
+  t.equal(new Set(results).size, 1)
+  t.equal(Number(results[0]) - Number((0x0123456789abcdefn >> 2n) & 0xffffffffn), sites * turns)
 })

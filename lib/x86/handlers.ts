@@ -10,7 +10,7 @@ import {decode, slowPathNumber, templateOf} from './instruction-set.js'
 import {Interpreter} from './interpret.js'
 
 /** So many new modules of handlers are worth being made one. */
-const manyModules = 64
+const manyModules = 8
 
 /** The bytes of the module of common handlers; an engine that is given it need not make them. */
 export function commonHandlers(): Uint8Array<ArrayBuffer> {

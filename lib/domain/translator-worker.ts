@@ -26,7 +26,7 @@ const largestBatch = 64
 
 const {memory: wasm, vcpuBase, records, port} = workerData as TranslatorStart
 const memory = linearMemory(wasm)
-const translator = new RegionTranslator(memory, records)
+const translator = new RegionTranslator(memory, vcpuBase, records)
 port.on('message', (first: readonly TranslationJob[]) => {
   // Nothing is asked for: the guest has become quiet.
   if (first.length === 0) return giveMemoryBack()

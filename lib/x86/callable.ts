@@ -30,6 +30,8 @@ export const callable: Record<string, Signature> = {
   slowRead: [['i64', 'i32'], ['i32']],
   slowModify: [['i64', 'i32'], ['i32']],
   slowWrite: [['i64', 'i32'], ['i32']],
+  spanToRead: [['i64', 'i32'], ['i32']],
+  spanToWrite: [['i64', 'i32'], ['i32']],
   ...Object.fromEntries(callNames.map(name => [name, [['i64', 'i32', 'i64', 'i32'], ['i32']]])),
   ...Object.fromEntries(jumpNames.map(name => [name, [['i64', 'i32'], ['i32']]])),
   leave: [['i64'], ['i32']],

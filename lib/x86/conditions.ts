@@ -9,11 +9,11 @@ import {FlagKind} from './flags.js'
 import {state} from './state.js'
 
 /** All six status flags as RFLAGS bits; the conditions are functions 0 to 15 of this module. */
-export function statusFlags(cpuGlobal: number, conditions: readonly number[]): Code {
+export function statusFlags(cpuBase: number, conditions: readonly number[]): Code {
   const code = new Code()
   const cpu = code.local('i32')
   const kind = code.local('i32')
-  code.globalGet(cpuGlobal)
+  code.i32Const(cpuBase)
   code.localTee(cpu)
   code.memory('i32.load', state.flagKind)
   code.localTee(kind)
@@ -87,11 +87,11 @@ export function statusFlags(cpuGlobal: number, conditions: readonly number[]): C
 }
 
 /** One condition of Jcc from the lazy flags. Odd codes negate the even one before them. */
-export function condition(conditionCode: number, cpuGlobal: number): Code {
+export function condition(conditionCode: number, cpuBase: number): Code {
   const code = new Code()
   const cpu = code.local('i32')
   const kind = code.local('i32')
-  code.globalGet(cpuGlobal)
+  code.i32Const(cpuBase)
   code.localTee(cpu)
   code.memory('i32.load', state.flagKind)
   code.localSet(kind)

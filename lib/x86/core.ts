@@ -16,13 +16,12 @@ import {addHotList} from './preemption.js'
 import {addStringRuns} from './string-runs.js'
 
 /**
- * The module; exports `run() → void` and everything in callable.ts. Imports memory, table `handlers`, global `cpu`, the slow functions, and those
+ * The module for a memory of `pages` and the vCPU whose area lies at `cpu`; exports `run() → void` and everything in callable.ts. Imports memory, table `handlers`, the slow functions, and those
  * for misses that are not simple.
  */
-export function coreModule(pages: number): Uint8Array<ArrayBuffer> {
+export function coreModule(pages: number, cpu: number): Uint8Array<ArrayBuffer> {
   const module = new Module(pages)
   module.importTable('handlers')
-  const cpu = module.importGlobal('cpu', 'i32')
   const fault = (name: string) => module.import(name, ['i32', 'i32', 'i32'], ['i32'])
   const misses = {
     faultRead: fault('faultRead'),
@@ -41,7 +40,7 @@ export function coreModule(pages: number): Uint8Array<ArrayBuffer> {
     module.function(name, ...signature, name === 'system' ? system(imported, runs) : passOn(signature, imported))
   addHotList(module, cpu)
   addByteSets(module)
-  addLinks(module, {cpuGlobal: cpu, refill, ...addDispatcher(module, cpu, refill)})
+  addLinks(module, {cpuBase: cpu, refill, ...addDispatcher(module, cpu, refill)})
   return module.bytes()
 }
 

@@ -18,7 +18,7 @@ import {blockHead} from './block-head.js'
 import {record, recordBytes} from './decode/record.js'
 import {Status} from './interpret.js'
 import {linkCell, pushTranslation, regionParameters} from './links.js'
-import {addEntryOffset, fetchTable, pushIsMapped, pushModeBase, pushPlace} from './mmu/probe.js'
+import {fetchTable, pushIsMapped, pushModeBase, pushPlace, toEntryOffset} from './mmu/probe.js'
 import {pushPreempted} from './preemption.js'
 import {AccessKind, ExitReason, jumpCache, state} from './state.js'
 
@@ -43,10 +43,10 @@ export function addDispatcher(module: Module, cpu: number, refill: number): {dis
   return {dispatch, regionType}
 }
 
-function outermost(cpuGlobal: number, dispatch: number): Code {
+function outermost(cpuBase: number, dispatch: number): Code {
   const code = new Code()
   for (const field of [state.callDepth, state.linkCell]) {
-    code.globalGet(cpuGlobal)
+    code.i32Const(cpuBase)
     code.i32Const(0)
     code.memory('i32.store', field)
   }
@@ -59,7 +59,7 @@ function outermost(cpuGlobal: number, dispatch: number): Code {
   return code
 }
 
-function dispatcher(cpuGlobal: number, regionType: number, handlerType: number, refill: number): Code {
+function dispatcher(cpuBase: number, regionType: number, handlerType: number, refill: number): Code {
   const code = new Code(['i64', 'i32', 'i32', 'i32'])
   const [returnRip, returnPlace, callerMode, callerEpoch] = [0, 1, 2, 3]
   const cpu = code.local('i32')
@@ -101,14 +101,15 @@ function dispatcher(cpuGlobal: number, regionType: number, handlerType: number, 
   const findEntry = (address: number) => {
     pushModeBase(code, cpu)
     code.localGet(address)
-    addEntryOffset(code)
+    toEntryOffset(code)
+    code.op('i32.add')
     code.localSet(entry)
   }
   const entryIsOf = (address: number) => pushIsMapped(code, entry, fetchTable(0), address)
   const placeOf = (address: number) => pushPlace(code, entry, fetchTable(0), address)
   /** Runs the translation whose word is in `entry`; pushes its status. */
   const runTranslation = () => {
-    pushTranslation(code, cpu, entry)
+    pushTranslation(code, entry)
     code.callIndirect(regionType)
   }
   /** A link that led here remembers the translation whose word is in `entry`. */
@@ -159,7 +160,7 @@ function dispatcher(cpuGlobal: number, regionType: number, handlerType: number, 
     code.memory('i32.load', blockHead.secondPage)
     code.op('i32.ne')
   }
-  code.globalGet(cpuGlobal)
+  code.i32Const(cpuBase)
   code.localTee(cpu)
   code.memory('i32.load', state.callDepth)
   code.localSet(depth)

@@ -9,7 +9,7 @@ import {coreModule} from './core.js'
 import type {DecodedInstruction} from './decode/instruction-record.js'
 import {record, recordBytes} from './decode/record.js'
 import {setSigned64, writeRecord} from './decode/write-record.js'
-import {handlerModule, type WriteFunction} from './generated-module.js'
+import {handlerModule, type WriteHandler} from './generated-module.js'
 import {Handlers} from './handlers.js'
 import {helpers} from './helpers/index.js'
 import {decode, templateOf} from './instruction-set.js'
@@ -87,7 +87,7 @@ export class Engine {
       system: (record: number, number: number) => slowPaths[number](vcpu, record),
       ...helpers(memory, base),
     }
-    const core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(this.pages)), {
+    const core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(this.pages, base)), {
       env: slow as WebAssembly.ModuleImports,
     })
     for (const [index, name] of callableNames.entries()) {
@@ -304,7 +304,7 @@ export class Engine {
   }
 
   private compilerHost(records: Area): CompilerHost {
-    const translator = new RegionTranslator(this.vcpu.memory, records)
+    const translator = new RegionTranslator(this.vcpu.memory, this.vcpu.base, records)
     return {
       known: head => this.code.known(head),
       isCurrent: block => this.code.isCurrent(block),
@@ -346,7 +346,7 @@ export class Engine {
 }
 
 /** The record after a block's last instruction: RIP = its own address, block ended. */
-function endOfBlock(): WriteFunction {
+function endOfBlock(): WriteHandler {
   return (_callHelper, cpuGlobal) => {
     const code = new Code(['i32'])
     code.globalGet(cpuGlobal)

@@ -18,10 +18,13 @@ export const Status = {next: 0, exit: 1, blockEnd: 2} as const
 const recordLocal = 0
 
 export class Interpreter extends Lowering {
+  /** Locals with the vCPU area's address, and the same moved to the TLB of the current mode. */
+  private readonly cpu: number
   private readonly tlbLocal: number
 
   constructor(code: Code, callHelper: CallHelper, cpuGlobal: number) {
-    super(code, code.local('i32'), callHelper)
+    super(code, callHelper)
+    this.cpu = code.local('i32')
     this.tlbLocal = code.local('i32')
     code.globalGet(cpuGlobal)
     code.localSet(this.cpu)
@@ -196,12 +199,12 @@ export class Interpreter extends Lowering {
     code.end()
   }
 
-  protected tlbBase(): void {
-    this.code.localGet(this.tlbLocal)
+  protected pushCpu(): void {
+    this.code.localGet(this.cpu)
   }
 
-  protected tlbOffset(write: boolean): number {
-    return tlbTable(0, write ? AccessKind.write : AccessKind.read)
+  protected tlb(write: boolean): {base: number; table: number} {
+    return {base: this.tlbLocal, table: tlbTable(0, write ? AccessKind.write : AccessKind.read)}
   }
 
   protected exit(): void {

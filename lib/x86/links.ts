@@ -13,7 +13,7 @@
  */
 import {Code, type Module} from '../wasm/builder.js'
 import {Status} from './interpret.js'
-import {addEntryOffset, fetchTable, pushIsMapped, pushPlace} from './mmu/probe.js'
+import {fetchTable, pushIsMapped, pushPlace, toEntryOffset} from './mmu/probe.js'
 import {pushPreempted} from './preemption.js'
 import {AccessKind, state} from './state.js'
 
@@ -26,17 +26,16 @@ export const neverEpoch = 0xffffffff
 const deepest = 64
 
 /**
- * Parameters of a region's function: entry number, vCPU area, and three that are of no meaning: the function keeps flags there, and parameters, other
- * than locals, need not be zeroed.
+ * Parameters of a region's function: entry number, and three that are of no meaning: the function keeps flags there, and parameters, other than
+ * locals, need not be zeroed.
  */
-export const regionParameters = ['i32', 'i32', 'i64', 'i64', 'i64'] as const
+export const regionParameters = ['i32', 'i64', 'i64', 'i64'] as const
 
 /** Pushes what an indirect call of a translation takes: the parameters and the table slot. `word` is a local with slot | entry number << 16. */
-export function pushTranslation(code: Code, cpu: number, word: number): void {
+export function pushTranslation(code: Code, word: number): void {
   code.localGet(word)
   code.i32Const(16)
   code.op('i32.shr_u')
-  code.localGet(cpu)
   for (let flag = 0; flag < 3; flag++) code.i64Const(0)
   code.localGet(word)
   code.i32Const(0xffff)
@@ -49,7 +48,7 @@ export const jumpNames = ['jumpSupervisor', 'jumpUser'] as const
 
 /** Indices of what the functions need. */
 export interface LinkContext {
-  readonly cpuGlobal: number
+  readonly cpuBase: number
   /** Type of a region's function. */
   readonly regionType: number
   /** dispatch(returnRip, returnPlace, mode, epoch) → status. */
@@ -64,8 +63,8 @@ export interface LinkContext {
  * `leave(rip)` and `stop(rip)`, the same without a link, and for a reason that is in state.
  */
 export function addLinks(module: Module, context: LinkContext): void {
-  module.function('leave', ['i64'], ['i32'], leaveCode(context.cpuGlobal, Status.blockEnd))
-  module.function('stop', ['i64'], ['i32'], leaveCode(context.cpuGlobal, Status.exit))
+  module.function('leave', ['i64'], ['i32'], leaveCode(context.cpuBase, Status.blockEnd))
+  module.function('stop', ['i64'], ['i32'], leaveCode(context.cpuBase, Status.exit))
   for (const mode of [0, 1] as const) {
     module.function(callNames[mode], ['i64', 'i32', 'i64', 'i32'], ['i32'], callCode(context, mode))
     module.function(jumpNames[mode], ['i64', 'i32'], ['i32'], jumpCode(context, mode))
@@ -73,9 +72,9 @@ export function addLinks(module: Module, context: LinkContext): void {
 }
 
 /** Sets RIP and gives a status. */
-function leaveCode(cpuGlobal: number, status: number): Code {
+function leaveCode(cpuBase: number, status: number): Code {
   const code = new Code(['i64'])
-  code.globalGet(cpuGlobal)
+  code.i32Const(cpuBase)
   code.localGet(0)
   code.memory('i64.store', state.rip)
   code.i32Const(status)
@@ -86,12 +85,11 @@ function leaveCode(cpuGlobal: number, status: number): Code {
 const [target, cell] = [0, 1]
 
 /** Sets `entry` to the fetch TLB's entry of an address; branches to label 0 when that cannot be had. */
-function leaveUnlessMapped(code: Code, {cpu, entry, refill}: Locals, address: number, mode: number): void {
-  code.localGet(cpu)
+function leaveUnlessMapped(code: Code, {cpuBase, entry, refill}: Locals, address: number, mode: number): void {
   code.localGet(address)
-  addEntryOffset(code)
+  toEntryOffset(code)
   code.localSet(entry)
-  pushIsMapped(code, entry, fetchTable(mode), address)
+  pushIsMapped(code, entry, cpuBase + fetchTable(mode), address)
   code.op('i32.eqz')
   code.unlikely()
   code.if()
@@ -103,8 +101,9 @@ function leaveUnlessMapped(code: Code, {cpu, entry, refill}: Locals, address: nu
   code.end()
 }
 
-/** What both functions look with: i32 locals, and the index of a function. */
+/** What both functions look with: i32 locals, the vCPU area's address, and the index of a function. */
 interface Locals {
+  readonly cpuBase: number
   readonly cpu: number
   readonly entry: number
   readonly epoch: number
@@ -113,7 +112,7 @@ interface Locals {
 
 /** Branches to label 0 unless the cell is right and nothing waits; leaves the code's epoch in `epoch`. */
 function leaveUnlessLinked(code: Code, locals: Locals, mode: number): void {
-  const {cpu, entry, epoch} = locals
+  const {cpuBase, cpu, entry, epoch} = locals
   leaveUnlessMapped(code, locals, target, mode)
   code.localGet(cell)
   code.memory('i64.load', linkCell.target)
@@ -130,7 +129,7 @@ function leaveUnlessLinked(code: Code, locals: Locals, mode: number): void {
   code.localGet(cell)
   code.memory('i32.load', linkCell.addend)
   code.localGet(entry)
-  code.memory('i32.load', fetchTable(mode) + 8)
+  code.memory('i32.load', cpuBase + fetchTable(mode) + 8)
   code.op('i32.ne')
   code.brIf(0)
   pushPreempted(code, cpu, entry)
@@ -151,7 +150,7 @@ function enterTarget(code: Code, cpu: number, word: number): void {
   code.localGet(cell)
   code.memory('i32.load', linkCell.translation)
   code.localSet(word)
-  pushTranslation(code, cpu, word)
+  pushTranslation(code, word)
 }
 
 /** Leaves word for the dispatcher: where to go, and which cell to fill. */
@@ -164,15 +163,15 @@ function askDispatcher(code: Code, cpu: number): void {
   code.memory('i32.store', state.linkCell)
 }
 
-function jumpCode({cpuGlobal, regionType, refill}: LinkContext, mode: number): Code {
+function jumpCode({cpuBase, regionType, refill}: LinkContext, mode: number): Code {
   const code = new Code(['i64', 'i32'])
   const cpu = code.local('i32')
   const entry = code.local('i32')
   const epoch = code.local('i32')
-  code.globalGet(cpuGlobal)
+  code.i32Const(cpuBase)
   code.localSet(cpu)
   code.block()
-  leaveUnlessLinked(code, {cpu, entry, epoch, refill}, mode)
+  leaveUnlessLinked(code, {cpuBase, cpu, entry, epoch, refill}, mode)
   enterTarget(code, cpu, entry)
   code.returnCallIndirect(regionType)
   code.end()
@@ -181,7 +180,7 @@ function jumpCode({cpuGlobal, regionType, refill}: LinkContext, mode: number): C
   return code
 }
 
-function callCode({cpuGlobal, regionType, dispatch, refill}: LinkContext, mode: number): Code {
+function callCode({cpuBase, regionType, dispatch, refill}: LinkContext, mode: number): Code {
   const code = new Code(['i64', 'i32', 'i64', 'i32'])
   const [returnRip, returnPlace] = [2, 3]
   const cpu = code.local('i32')
@@ -203,7 +202,7 @@ function callCode({cpuGlobal, regionType, dispatch, refill}: LinkContext, mode: 
     code.localGet(epoch)
     code.call(dispatch)
   }
-  code.globalGet(cpuGlobal)
+  code.i32Const(cpuBase)
   code.localTee(cpu)
   code.memory('i32.load', state.callDepth)
   code.localSet(depth)
@@ -212,7 +211,7 @@ function callCode({cpuGlobal, regionType, dispatch, refill}: LinkContext, mode: 
   code.i32Const(deepest)
   code.op('i32.ge_u')
   code.brIf(0)
-  leaveUnlessLinked(code, {cpu, entry, epoch, refill}, mode)
+  leaveUnlessLinked(code, {cpuBase, cpu, entry, epoch, refill}, mode)
   code.localGet(cpu)
   code.localGet(depth)
   code.i32Const(1)
@@ -251,8 +250,8 @@ function callCode({cpuGlobal, regionType, dispatch, refill}: LinkContext, mode: 
   code.i32Const(64 | mode)
   code.op('i32.ne')
   code.brIf(0)
-  leaveUnlessMapped(code, {cpu, entry, epoch, refill}, returnRip, mode)
-  pushPlace(code, entry, fetchTable(mode), returnRip)
+  leaveUnlessMapped(code, {cpuBase, cpu, entry, epoch, refill}, returnRip, mode)
+  pushPlace(code, entry, cpuBase + fetchTable(mode), returnRip)
   code.localGet(returnPlace)
   code.op('i32.ne')
   code.brIf(0)

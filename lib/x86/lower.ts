@@ -25,8 +25,6 @@ export abstract class Lowering {
 
   constructor(
     protected readonly code: Code,
-    /** Index of the local that holds the vCPU area's address. */
-    protected readonly cpu: number,
     protected readonly callHelper: CallHelper,
   ) {}
 
@@ -59,10 +57,10 @@ export abstract class Lowering {
   protected abstract jump(op: Op & {kind: 'jump'}): void
   protected abstract branch(op: Op & {kind: 'branch'}): void
   protected abstract system(name: string): void
-  /** Pushes the address of the TLB in use for reads or writes minus nothing: base to which the entry offset is added. */
-  protected abstract tlbBase(write: boolean): void
-  /** Offset to add in the load instruction after tlbBase. */
-  protected abstract tlbOffset(write: boolean): number
+  /** Pushes the vCPU area's address. */
+  protected abstract pushCpu(): void
+  /** Where the TLB's table for reads or writes lies, from the local `base` on if there is one. */
+  protected abstract tlb(write: boolean): {readonly base: number | undefined; readonly table: number}
   /** Leaves the instruction: an exit reason is already in state. */
   protected abstract exit(): void
   /** True when the operation is cheaper to repeat than to keep in a local. */
@@ -100,10 +98,10 @@ export abstract class Lowering {
       case 'register-address':
         return this.registerAddress(op)
       case 'get-state':
-        code.localGet(this.cpu)
+        this.pushCpu()
         return code.memory(op.access, op.offset)
       case 'lookup':
-        code.localGet(this.cpu)
+        this.pushCpu()
         this.push(op.offset)
         code.op('i32.add')
         return code.memory(op.access, op.table)
@@ -134,7 +132,7 @@ export abstract class Lowering {
       case 'set-register':
         return this.setRegister(op)
       case 'set-state':
-        code.localGet(this.cpu)
+        this.pushCpu()
         this.push(op.value)
         return code.memory(op.access, op.offset)
       case 'load':
@@ -199,8 +197,7 @@ export abstract class Lowering {
   private probe(address: number, bytes: number, write: boolean, host: number, miss: () => void): void {
     const {code} = this
     const entry = this.temporary('i32')
-    this.tlbBase(write)
-    probeOperand(code, {entry, host, table: this.tlbOffset(write), address, bytes})
+    probeOperand(code, {...this.tlb(write), entry, host, address, bytes})
     code.unlikely()
     code.if()
     this.depth++
@@ -209,7 +206,7 @@ export abstract class Lowering {
     this.depth--
   }
 
-  private addressLocal(value: ValueId): number {
+  protected addressLocal(value: ValueId): number {
     const local = this.temporary('i64')
     this.push(value)
     this.code.localSet(local)
@@ -256,14 +253,14 @@ export abstract class Lowering {
     this.push(op.value)
     code.localSet(value)
     this.probe(address, op.bytes, true, host, () => {
-      code.localGet(this.cpu)
+      this.pushCpu()
       code.localGet(value)
       code.memory(op.access, state.scratch)
       this.pushAccess(address, op.bytes)
       this.callHelper(this.code, 'slowWrite')
       this.exitIf()
       // The slow path has stored; the common store below then repeats it into scratch.
-      code.localGet(this.cpu)
+      this.pushCpu()
       code.i32Const(state.scratch)
       code.op('i32.add')
       code.localSet(host)
@@ -286,7 +283,7 @@ export abstract class Lowering {
       code.memory(op.access)
     }
     code.localGet(host)
-    code.localGet(this.cpu)
+    this.pushCpu()
     code.i32Const(state.crossing)
     code.op('i32.add')
     code.op('i32.eq')

@@ -26,7 +26,7 @@ export function pushPreempted(code: Code, cpu: number, scratch: number): void {
  * Adds `noteHot(counter)`: a region's counter has run down. It is noted for the run loop, which looks soon (the budget is used up), and starts again, so that the
  * region is left now and then.
  */
-export function addHotList(module: Module, cpuGlobal: number): void {
+export function addHotList(module: Module, cpuBase: number): void {
   const code = new Code(['i32'])
   const [counter] = [0]
   const cpu = code.local('i32')
@@ -34,7 +34,7 @@ export function addHotList(module: Module, cpuGlobal: number): void {
   code.localGet(counter)
   code.i32Const(hotList.again)
   code.memory('i32.store')
-  code.globalGet(cpuGlobal)
+  code.i32Const(cpuBase)
   code.localTee(cpu)
   code.memory('i32.load', hotList.count)
   code.localTee(count)

@@ -10,7 +10,7 @@
  */
 import {Code, type Module} from '../wasm/builder.js'
 import {record} from './decode/record.js'
-import {addEntryOffset, pushModeBase, tlbTable} from './mmu/probe.js'
+import {pushModeBase, tlbTable, toEntryOffset} from './mmu/probe.js'
 import {Rflags} from './registers.js'
 import {AccessKind, state} from './state.js'
 
@@ -30,7 +30,7 @@ export function addStringRuns(module: Module, cpu: number, refill: number): {sto
   }
 }
 
-function runCode(cpuGlobal: number, refill: number, moves: boolean): Code {
+function runCode(cpuBase: number, refill: number, moves: boolean): Code {
   const code = new Code(['i32'])
   const at = 0
   const cpu = code.local('i32')
@@ -72,7 +72,8 @@ function runCode(cpuGlobal: number, refill: number, moves: boolean): Code {
     const table = tlbTable(0, kind)
     pushModeBase(code, cpu)
     register(offset)
-    addEntryOffset(code)
+    toEntryOffset(code)
+    code.op('i32.add')
     code.localTee(entry)
     code.memory('i64.load', table)
     register(offset)
@@ -102,7 +103,7 @@ function runCode(cpuGlobal: number, refill: number, moves: boolean): Code {
     code.memory('i64.store', offset)
   }
 
-  code.globalGet(cpuGlobal)
+  code.i32Const(cpuBase)
   code.localSet(cpu)
   // Upward, 64-bit code and addresses, no segment base.
   code.localGet(cpu)

@@ -16,19 +16,19 @@ export class Baseline extends Translator {
   override storeRegisters(): void {}
 
   protected override pushGpr(register: number): void {
-    this.code.localGet(this.cpu)
+    this.pushCpu()
     this.code.memory('i64.load', state.gpr + register * 8)
   }
 
   protected override getRegister(op: Op & {kind: 'get-register'}): void {
-    this.code.localGet(this.cpu)
+    this.pushCpu()
     this.code.memory(loadOf[op.bits as keyof typeof loadOf], this.offsetOf(op.ref) + op.offset)
   }
 
   protected override setRegister(op: Op & {kind: 'set-register'}): void {
     const {code} = this
     const offset = this.offsetOf(op.ref) + op.offset
-    code.localGet(this.cpu)
+    this.pushCpu()
     this.push(op.value)
     // A 32-bit result clears the upper half.
     const wide = op.bits === 32 && offset < state.rip

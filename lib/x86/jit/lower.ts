@@ -13,6 +13,7 @@ import {callNames} from '../links.js'
 import {type CallHelper, Lowering} from '../lower.js'
 import {tlbTable} from '../mmu/probe.js'
 import {AccessKind, state} from '../state.js'
+import type {SpanPart} from './spans.js'
 
 /** What the current instruction is. */
 export interface Place {
@@ -26,6 +27,7 @@ export interface Place {
   readonly changedAfter: number
   readonly writtenBack: number
   readonly neededAfter: number
+  readonly parts: readonly (SpanPart | undefined)[]
 }
 
 /** Control flow, which the region's writer knows. Depth counts from inside the current instruction; `flags` are what is in locals. */
@@ -49,51 +51,32 @@ export interface Exits {
   systemNumber(name: string): number
 }
 
-export class Translator extends Lowering {
+export abstract class Translator extends Lowering {
   /** FlagKind name of the flags in locals, or undefined when they are in vCPU state. */
   flags: FlagKindName | undefined
-  private readonly gprLocals: number[] = []
-  private place!: Place
+  protected place!: Place
   /** Parameters of the region's function that serve as locals. */
-  private readonly flagA = 2
-  private readonly flagB = 3
-  private readonly flagR = 4
+  private readonly flagA = 1
+  private readonly flagB = 2
+  private readonly flagR = 3
 
   constructor(
     code: Code,
-    cpu: number,
+    /** The vCPU area's address. */
+    private readonly cpu: number,
     callHelper: CallHelper,
     protected readonly mmuMode: 0 | 1,
     protected readonly exits: Exits,
   ) {
-    super(code, cpu, callHelper)
+    super(code, callHelper)
   }
 
-  /** The local that holds a general register. */
-  private gpr(register: number): number {
-    this.gprLocals[register] ??= this.code.local('i64')
-    return this.gprLocals[register]
-  }
-
-  /** Reads general registers. */
-  loadRegisters(mask: number): void {
-    for (let register = 0; register < 16; register++) {
-      if (((mask >> register) & 1) === 0) continue
-      this.code.localGet(this.cpu)
-      this.code.memory('i64.load', state.gpr + register * 8)
-      this.code.localSet(this.gpr(register))
-    }
-  }
-
-  /** Writes general registers back. */
-  storeRegisters(mask: number): void {
-    for (let register = 0; register < 16; register++) {
-      if (((mask >> register) & 1) === 0) continue
-      this.code.localGet(this.cpu)
-      this.code.localGet(this.gpr(register))
-      this.code.memory('i64.store', state.gpr + register * 8)
-    }
-  }
+  /** Reads general registers into where this form keeps them. */
+  abstract loadRegisters(mask: number): void
+  /** Writes general registers back to vCPU state. */
+  abstract storeRegisters(mask: number): void
+  /** Pushes a whole general register. */
+  protected abstract pushGpr(register: number): void
 
   instruction(template: Template, place: Place): void {
     this.place = place
@@ -116,11 +99,11 @@ export class Translator extends Lowering {
   storeFlags(kind: FlagKindName): void {
     const {code} = this
     for (const [field, local] of this.flagLocals(kind)) {
-      code.localGet(this.cpu)
+      this.pushCpu()
       code.localGet(local)
       code.memory('i64.store', state[field])
     }
-    code.localGet(this.cpu)
+    this.pushCpu()
     code.i32Const(FlagKind[kind])
     code.memory('i32.store', state.flagKind)
   }
@@ -138,67 +121,12 @@ export class Translator extends Lowering {
     return op.kind === 'const' || op.kind === 'immediate' || op.kind === 'rip'
   }
 
-  /** Pushes a whole general register. */
-  protected pushGpr(register: number): void {
-    this.code.localGet(this.gpr(register))
-  }
-
   protected offsetOf(ref: RegisterRef): number {
     return 'fixed' in ref ? ref.fixed : this.place.decoded.slots[ref.slot]
   }
 
-  protected getRegister(op: Op & {kind: 'get-register'}): void {
-    const {code} = this
-    const offset = this.offsetOf(op.ref) + op.offset
-    if (offset >= state.rip) {
-      code.localGet(this.cpu)
-      const access = (
-        {8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load'} as const
-      )[op.bits]
-      return code.memory(access!, offset)
-    }
-    code.localGet(this.gpr(offset >> 3))
-    if (op.bits === 64) return
-    if (offset & 1) {
-      code.i64Const(8)
-      code.op('i64.shr_u')
-    }
-    code.op('i32.wrap_i64')
-    if (op.bits === 32) return
-    code.i32Const(op.bits === 8 ? 0xff : 0xffff)
-    code.op('i32.and')
-  }
-
-  protected setRegister(op: Op & {kind: 'set-register'}): void {
-    const {code} = this
-    const offset = this.offsetOf(op.ref) + op.offset
-    if (offset >= state.rip) {
-      code.localGet(this.cpu)
-      this.push(op.value)
-      const access = (
-        {8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store'} as const
-      )[op.bits]
-      return code.memory(access!, offset)
-    }
-    const local = this.gpr(offset >> 3)
-    this.push(op.value)
-    if (op.bits < 64) code.op('i64.extend_i32_u')
-    if (op.bits < 32) {
-      const high = offset & 1
-      if (high) {
-        code.i64Const(8)
-        code.op('i64.shl')
-      }
-      code.localGet(local)
-      code.i64Const(op.bits === 16 ? ~0xffffn : high ? ~0xff00n : ~0xffn)
-      code.op('i64.and')
-      code.op('i64.or')
-    }
-    code.localSet(local)
-  }
-
   protected registerAddress(op: Op & {kind: 'register-address'}): void {
-    this.code.localGet(this.cpu)
+    this.pushCpu()
     this.code.i32Const(this.offsetOf(op.ref))
     this.code.op('i32.add')
   }
@@ -242,7 +170,7 @@ export class Translator extends Lowering {
     }
     if (!segment) return
     if (memory.addsSegmentBase) {
-      code.localGet(this.cpu)
+      this.pushCpu()
       code.memory('i64.load', state.segmentBase + memory.segment * 8)
       code.op('i64.add')
     }
@@ -261,7 +189,7 @@ export class Translator extends Lowering {
       ['flagR', op.r, this.flagR],
     ] as const) {
       if (value === undefined) continue
-      if (conditional) code.localGet(this.cpu)
+      if (conditional) this.pushCpu()
       this.push(value)
       extendTo64(code, op.bits)
       if (conditional) code.memory('i64.store', state[field])
@@ -271,7 +199,7 @@ export class Translator extends Lowering {
       this.flags = op.flags
       return
     }
-    code.localGet(this.cpu)
+    this.pushCpu()
     code.i32Const(FlagKind[op.flags])
     code.memory('i32.store', state.flagKind)
   }
@@ -354,7 +282,7 @@ export class Translator extends Lowering {
     const {code} = this
     this.flushFlags()
     this.storeRegisters(this.place.writtenBack)
-    code.localGet(this.cpu)
+    this.pushCpu()
     code.i64Const(this.place.rip)
     code.memory('i64.store', state.rip)
     code.i32Const(this.exits.recordAddress())
@@ -365,12 +293,12 @@ export class Translator extends Lowering {
     if (this.template.endsBlock) this.exits.goTo(this.place.next, this.depth)
   }
 
-  protected tlbBase(): void {
-    this.code.localGet(this.cpu)
+  protected pushCpu(): void {
+    this.code.i32Const(this.cpu)
   }
 
-  protected tlbOffset(write: boolean): number {
-    return tlbTable(this.mmuMode, write ? AccessKind.write : AccessKind.read)
+  protected tlb(write: boolean): {base: undefined; table: number} {
+    return {base: undefined, table: this.cpu + tlbTable(this.mmuMode, write ? AccessKind.write : AccessKind.read)}
   }
 
   protected exit(): void {

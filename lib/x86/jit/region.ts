@@ -10,6 +10,7 @@
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import type {Template} from '../ir/op.js'
 import {withoutCarry, withoutFlags} from '../ir/template.js'
+import type {SpanPart} from './spans.js'
 
 export interface RegionInstruction {
   readonly decoded: DecodedInstruction
@@ -26,6 +27,8 @@ export interface RegionInstruction {
   writtenBack: number
   /** Read after it before they are set: what is loaded behind a call or slow path. */
   neededAfter: number
+  /** What its memory accesses share with others (spans.ts), in the order of its template. */
+  parts: readonly (SpanPart | undefined)[]
 }
 
 export interface RegionBlock {
@@ -80,6 +83,7 @@ export function findRegion(start: number, decodeAt: DecodeAt, hasRun: (rip: numb
         changedAfter: 0,
         writtenBack: 0,
         neededAfter: 0,
+        parts: [],
       }
       seen.set(rip, instruction)
       const next = rip + found.decoded.length

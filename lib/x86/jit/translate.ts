@@ -18,15 +18,19 @@ import {jumpNames, regionParameters} from '../links.js'
 import type {CallHelper} from '../lower.js'
 import {Baseline} from './baseline.js'
 import {arrangeLoops, type Item} from './loops.js'
-import {type Exits, Translator} from './lower.js'
+import type {Exits} from './lower.js'
+import {Optimized} from './optimized.js'
 import {loweredTemplate, type Region, type RegionBlock, type RegionInstruction} from './region.js'
 import {planRegisters} from './registers.js'
+import {planSpans} from './spans.js'
 import {DirectWays, SharedWays, type WaysOut} from './ways-out.js'
 
 /** Backward jumps before a region returns to the dispatcher. */
 const loopBudget = 10_000
 
 export interface TranslationContext {
+  /** The vCPU area's address. */
+  readonly cpu: number
   readonly callHelper: CallHelper
   readonly mmuMode: 0 | 1
   /** Byte offset of the page the region lies in. */
@@ -44,9 +48,13 @@ export interface TranslationContext {
 export function translate(region: Region, context: TranslationContext): Code {
   const {blocks, index} = region
   const code = new Code(regionParameters)
-  const [next, cpu] = [0, 1]
+  const next = 0
+  const {cpu} = context
   const optimized = context.counter === undefined
-  if (optimized) planRegisters(blocks, index)
+  if (optimized) {
+    planRegisters(blocks, index)
+    planSpans(blocks, index)
+  }
   // The baseline form has few locals: more than 32 bytes of them are zeroed by a slow loop.
   const budget = optimized ? code.local('i32') : undefined
   const count = blocks.length
@@ -125,7 +133,7 @@ export function translate(region: Region, context: TranslationContext): Code {
     recordAddress: () => context.recordAddress(instruction.decoded, instruction.rip),
     systemNumber: name => context.systemNumber(name),
   }
-  const translator = new (optimized ? Translator : Baseline)(code, cpu, context.callHelper, context.mmuMode, exits)
+  const translator = new (optimized ? Optimized : Baseline)(code, cpu, context.callHelper, context.mmuMode, exits)
 
   if (budget !== undefined) {
     code.i32Const(loopBudget)
@@ -174,18 +182,21 @@ export function translate(region: Region, context: TranslationContext): Code {
       code.block()
       labels.push(item.first)
     }
-    if (inLoop) {
-      code.localGet(next)
-      code.op('i32.eqz')
-      code.brIf(0)
-    }
-    code.localGet(next)
-    code.i32Const(items[0].first + 1)
-    code.op('i32.sub')
-    code.brTable(
-      items.flatMap((item, depth) => new Array<number>(item.last - item.first + 1).fill(depth)),
-      0,
+    const depths = items.flatMap((item, depth) =>
+      Array.from({length: item.last - item.first + 1}, (_, at) => (dispatched.has(item.first + at) ? depth : 0)),
     )
+    // Without a way into its middle a loop begins where it begins.
+    if (!inLoop || depths.some(depth => depth > 0)) {
+      if (inLoop) {
+        code.localGet(next)
+        code.op('i32.eqz')
+        code.brIf(0)
+      }
+      code.localGet(next)
+      code.i32Const(items[0].first + 1)
+      code.op('i32.sub')
+      code.brTable(depths, 0)
+    }
     for (const item of items) {
       code.end()
       labels.pop()

@@ -76,6 +76,8 @@ export class RegionTranslator {
 
   constructor(
     private readonly memory: LinearMemory,
+    /** The vCPU area's address, a constant in its translations. */
+    private readonly cpu: number,
     /** Bytes of linear memory for the records of slow-path instructions. */
     private readonly records: {readonly start: number; readonly end: number},
   ) {
@@ -119,6 +121,7 @@ export class RegionTranslator {
         callHelper =>
           translate(region, {
             callHelper,
+            cpu: this.cpu,
             mmuMode: (job.mode & 1) as 0 | 1,
             page: job.page,
             counter,

@@ -97,6 +97,7 @@ export class SharedWays implements WaysOut {
   /** `pageRip` is the linear address of the region's page; `jump` writes the tail call of a link's function. */
   constructor(
     private readonly code: Code,
+    /** The vCPU area's address. */
     private readonly cpu: number,
     private readonly pageRip: number,
     private readonly writer: Writer,
@@ -146,7 +147,7 @@ export class SharedWays implements WaysOut {
         this.jump()
         continue
       }
-      code.localGet(this.cpu)
+      code.i32Const(this.cpu)
       if (kind === 'fault') {
         code.i64Const(this.pageRip)
         code.localGet(this.offset)

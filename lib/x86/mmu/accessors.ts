@@ -43,12 +43,12 @@ export const accessorSignatures: Record<string, [WasmType[], WasmType[]]> = Obje
 )
 
 /** Adds all accessors to the core module. */
-export function addAccessors(module: Module, cpuGlobal: number, slow: SlowAccess): void {
+export function addAccessors(module: Module, cpuBase: number, slow: SlowAccess): void {
   for (const {access, bytes, mode} of all) {
     const [parameters, results] = signatureOf(access, bytes)
     const code = new Code(parameters)
     const kind = access === 'read' ? AccessKind.read : AccessKind.write
-    const accessor = new Accessor(code, cpuGlobal, tlbTable(mode, kind))
+    const accessor = new Accessor(code, cpuBase, tlbTable(mode, kind))
     accessor[access](bytes, slow[access === 'open' ? 'modify' : access])
     module.function(accessorName(access, bytes, mode), parameters, results, code)
   }
@@ -65,7 +65,7 @@ class Accessor {
 
   constructor(
     private readonly code: Code,
-    private readonly cpuGlobal: number,
+    private readonly cpuBase: number,
     private readonly table: number,
   ) {
     this.cpu = code.local('i32')
@@ -129,9 +129,9 @@ class Accessor {
   /** Looks into the TLB: leaves the operand's place in `host`; opens an `if` for when it is not there. */
   private find(bytes: number): void {
     const {code, entry, host, table} = this
-    code.globalGet(this.cpuGlobal)
-    code.localTee(this.cpu)
-    probeOperand(code, {entry, host, table, address: 0, bytes})
+    code.i32Const(this.cpuBase)
+    code.localSet(this.cpu)
+    probeOperand(code, {base: undefined, entry, host, table: this.cpuBase + table, address: 0, bytes})
     code.unlikely()
     code.if()
   }

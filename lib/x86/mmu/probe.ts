@@ -25,14 +25,13 @@ export function pushModeBase(code: Code, cpu: number): void {
   code.op('i32.add')
 }
 
-/** Adds to the base on the stack what lies between a table's start and the entry of the address above it. */
-export function addEntryOffset(code: Code): void {
+/** Makes of the address on the stack what lies between a table's start and its entry. */
+export function toEntryOffset(code: Code): void {
   code.op('i32.wrap_i64')
   code.i32Const(8)
   code.op('i32.shr_u')
   code.i32Const((tlb.entries - 1) * tlb.entryBytes)
   code.op('i32.and')
-  code.op('i32.add')
 }
 
 /** Pushes whether the entry is of the address's page. */
@@ -54,16 +53,27 @@ export function pushPlace(code: Code, entry: number, table: number, address: num
   code.op('i32.add')
 }
 
+/** Locals, the offset of a table, and the operand's size. */
+interface Probe {
+  readonly base: number | undefined
+  readonly entry: number
+  readonly host: number
+  readonly table: number
+  readonly address: number
+  readonly bytes: number
+}
+
 /**
- * Looks up an operand; the base of the tables is on the stack. Sets `entry`, and `host` to the operand's place; pushes whether that is of no use:
- * another page's entry, or an operand that does not end in its page. Tag ^ address <= 4096 - bytes proves both.
+ * Looks up an operand in the table at `table`, from where the local `base` points if there is one. Sets `entry`, and `host` to the operand's place;
+ * pushes whether that is of no use: another page's entry, or an operand that does not end in its page. Tag ^ address <= 4096 - bytes proves both.
  */
-export function probeOperand(
-  code: Code,
-  {entry, host, table, address, bytes}: {entry: number; host: number; table: number; address: number; bytes: number},
-): void {
+export function probeOperand(code: Code, {base, entry, host, table, address, bytes}: Probe): void {
   code.localGet(address)
-  addEntryOffset(code)
+  toEntryOffset(code)
+  if (base !== undefined) {
+    code.localGet(base)
+    code.op('i32.add')
+  }
   code.localSet(entry)
   pushPlace(code, entry, table, address)
   code.localSet(host)

@@ -6,6 +6,7 @@
  *   translate(address, access) → byte offset of the page in linear memory, 0 when it is not that simple
  *   refill(address, access)    → the same, and the page is in the TLB of the access
  *   slowRead, slowModify(address, bytes) → byte offset of the operand, 0 after a fault
+ *   spanToRead, spanToWrite(address, bytes) → byte offset of so many bytes, 0 when they are not in one page or that is not simple
  *   slowWrite(address, bytes)  → 0 when `bytes` bytes of scratch are stored, 1 after a fault
  *
  * Source: SDM vol. 3A 4.5, 4.6; the walk in TypeScript is paging.ts.
@@ -13,7 +14,7 @@
 import {Code, type Module} from '../../wasm/builder.js'
 import {AccessKind, state, tlb, tlbLog} from '../state.js'
 import {Pte} from './paging.js'
-import {addEntryOffset} from './probe.js'
+import {toEntryOffset} from './probe.js'
 
 /** Indices of imported functions in the module: what to call when a miss is not simple. */
 export interface MissImports {
@@ -45,6 +46,8 @@ export function addRefill(module: Module, cpu: number, imports: MissImports): Re
     modify: add('slowModify', missCode(refill, AccessKind.write, imports.faultModify)),
     write: add('slowWrite', writeCode(cpu, refill, imports.faultWrite)),
   }
+  add('spanToRead', spanCode(refill, AccessKind.read))
+  add('spanToWrite', spanCode(refill, AccessKind.write))
   return {refill, slow}
 }
 
@@ -53,7 +56,7 @@ const pageShift = 12
 /** The shift of level 4. */
 const topShift = 39
 
-function translateCode(cpuGlobal: number): Code {
+function translateCode(cpuBase: number): Code {
   const code = new Code(['i64', 'i32'])
   const [address, access] = [0, 1]
   const cpu = code.local('i32')
@@ -111,7 +114,7 @@ function translateCode(cpuGlobal: number): Code {
     code.op('i64.eqz')
   }
 
-  code.globalGet(cpuGlobal)
+  code.i32Const(cpuBase)
   code.localSet(cpu)
   // Not canonical: somebody else's business.
   code.localGet(address)
@@ -258,14 +261,14 @@ function noteWrite(code: Code, cpu: number, place: number): void {
   code.memory('i32.store8')
 }
 
-function refillCode(cpuGlobal: number, translate: number): Code {
+function refillCode(cpuBase: number, translate: number): Code {
   const code = new Code(['i64', 'i32'])
   const [address, access] = [0, 1]
   const cpu = code.local('i32')
   const page = code.local('i32')
   const at = code.local('i32')
   const log = code.local('i32')
-  code.globalGet(cpuGlobal)
+  code.i32Const(cpuBase)
   code.localSet(cpu)
   code.localGet(address)
   code.localGet(access)
@@ -306,7 +309,8 @@ function refillCode(cpuGlobal: number, translate: number): Code {
   code.op('i32.mul')
   code.op('i32.add')
   code.localGet(address)
-  addEntryOffset(code)
+  toEntryOffset(code)
+  code.op('i32.add')
   code.localTee(at)
   code.localGet(address)
   code.i64Const(-4096)
@@ -388,6 +392,18 @@ function pushHalvesAndCall(code: Code, imported: number): void {
   code.call(imported)
 }
 
+function spanCode(refill: number, access: number): Code {
+  const code = new Code(['i64', 'i32'])
+  const page = code.local('i32')
+  tryRefill(code, page, refill, access)
+  code.if('i32')
+  pushOperand(code, page)
+  code.else()
+  code.i32Const(0)
+  code.end()
+  return code
+}
+
 function missCode(refill: number, access: number, imported: number): Code {
   const code = new Code(['i64', 'i32'])
   const page = code.local('i32')
@@ -400,13 +416,13 @@ function missCode(refill: number, access: number, imported: number): Code {
   return code
 }
 
-function writeCode(cpuGlobal: number, refill: number, imported: number): Code {
+function writeCode(cpuBase: number, refill: number, imported: number): Code {
   const code = new Code(['i64', 'i32'])
   const page = code.local('i32')
   tryRefill(code, page, refill, AccessKind.write)
   code.if('i32')
   pushOperand(code, page)
-  code.globalGet(cpuGlobal)
+  code.i32Const(cpuBase)
   code.i32Const(state.scratch)
   code.op('i32.add')
   code.localGet(1)

@@ -58,7 +58,7 @@ function translation(t: Test, text: string): string {
   const memory = linearMemory(new WebAssembly.Memory({initial: 1, maximum: 1, shared: true}))
   const code = Buffer.from(assembled(text, {rip}))
   memory.bytes.set([...code, ...away], page)
-  const translator = new RegionTranslator(memory, {start: 0x9000, end: 0xa000})
+  const translator = new RegionTranslator(memory, 0x10000, {start: 0x9000, end: 0xa000})
   const job = {epoch: 0, ticket: 0, page, mode: 64 | 1, ripLow: rip, ripHigh: 0, met, optimize: true, taken: 0}
   const {bytes} = translator.translate([job])
   t.ok(WebAssembly.validate(bytes), `${text} is a valid module`)

@@ -216,6 +216,7 @@ if ('rip' in entry) {
   else showWallClock(memory, layout, utcMs)
 }
 
+if (!startsStopped) say({kind: 'log', line: `The guest executes instructions from ${new Date().toISOString()} on`})
 while (!startsStopped && !hypervisor.isStopped()) {
   if (obey()) break
   // Also after a pause: what slept before it sleeps on.

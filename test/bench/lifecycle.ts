@@ -4,13 +4,14 @@
  *
  * Each figure is the median of the runs. xl's own start is in the seconds of save and restore, as a person waits for it.
  */
-import {spawnSync} from 'node:child_process'
+import {execFileSync, spawnSync} from 'node:child_process'
 import {readFileSync, rmSync, statSync} from 'node:fs'
 import {join} from 'node:path'
 import {performance} from 'node:perf_hooks'
 import {setTimeout as after} from 'node:timers/promises'
 import {HostDirectory} from '../../lib/control/host-directory.js'
 import type {Image} from '../../lib/toolstack/images/catalogue.js'
+import {domainRuntime} from '../../lib/toolstack/runtime.js'
 import {xlPath} from './machines.js'
 import {median} from './result.js'
 import {runXl, type Standing, StandingQemu, standingDomain, standingWord, writingRate} from './standing-guest.js'
@@ -31,6 +32,9 @@ export interface SaveCost {
   fileMb: number
   saveSeconds: number
   restoreSeconds: number
+  /** From the start of `xl restore` to the guest's first instruction, less what the starts of xl's process and of the domain's take with empty programs. */
+  firstInstructionSeconds: number
+  processStartSeconds: number
   /** `cat` of the file to another. */
   catSeconds: number
 }
@@ -56,6 +60,8 @@ export interface MigrationCost {
 }
 
 const mebibyte = 2 ** 20
+const patienceMs = 60_000
+const lookMs = 5
 const children = 4
 /** Children have run on for so long when they are looked at. */
 const childrenRunMs = 3000
@@ -77,7 +83,13 @@ export async function saveCosts(
   for (const memoryMb of sizesMb) {
     const name = `saved${memoryMb}`
     await standingDomain(image, host, name, {memoryMb, heldMb: memoryMb / 4, isLoaded: false})
-    const seconds = {save: [] as number[], cat: [] as number[], restore: [] as number[]}
+    const seconds: Record<'save' | 'cat' | 'restore' | 'first' | 'start', number[]> = {
+      save: [],
+      cat: [],
+      restore: [],
+      first: [],
+      start: [],
+    }
     let fileMb = 0
     for (let run = 0; run < runs; run++) {
       rmSync(path, {force: true})
@@ -85,7 +97,10 @@ export async function saveCosts(
       seconds.cat.push(await secondsOf(() => spawnSync('sh', ['-c', `cat '${path}' >'${copy}'`])))
       fileMb = statSync(path).size / mebibyte
       rmSync(copy)
+      seconds.start.push((emptyStartMs(process.execPath) + emptyStartMs(domainRuntime())) / 1000)
+      const startMs = Date.now()
       seconds.restore.push(await secondsOf(() => runXl(host, ['restore', path])))
+      seconds.first.push((await firstInstructionMs(host.logPath(name), startMs)) / 1000)
     }
     await runXl(host, ['destroy', name])
     costs.push({
@@ -93,11 +108,29 @@ export async function saveCosts(
       fileMb,
       saveSeconds: median(seconds.save),
       restoreSeconds: median(seconds.restore),
+      firstInstructionSeconds: median(seconds.first) - median(seconds.start),
+      processStartSeconds: median(seconds.start),
       catSeconds: median(seconds.cat),
     })
   }
   rmSync(path, {force: true})
   return costs
+}
+
+/** How long a Node.js takes to get to a program that does nothing. */
+function emptyStartMs(runtime: string): number {
+  const startMs = Date.now()
+  return Number(execFileSync(runtime, ['-e', 'console.log(Date.now())'], {encoding: 'utf8'})) - startMs
+}
+
+/** Milliseconds from `sinceMs` to the first instruction that a guest has executed after that, by its domain's log. */
+async function firstInstructionMs(log: string, sinceMs: number): Promise<number> {
+  for (const giveUpAt = performance.now() + patienceMs; performance.now() < giveUpAt; await after(lookMs)) {
+    const all = [...readFileSync(log, 'utf8').matchAll(/executes instructions from (\S+) on/g)]
+    const atMs = Date.parse(all.at(-1)?.[1] ?? '')
+    if (atMs >= sinceMs) return atMs - sinceMs
+  }
+  throw new Error(`"${log}" does not say when the guest went on`)
 }
 
 /** Forks a guest some times. */

@@ -71,6 +71,8 @@ export function table({comparisons, footprint, saves, fork, migrations}: BenchRe
   }
   if (footprint !== undefined) parts.push(footprintLines(footprint))
   if (saves.length > 0) parts.push(columns([['', 'xl', 'cat', 'ratio', 'MB/s'], ...saves.flatMap(saveRows)]))
+  if (saves.length > 0)
+    parts.push(columns([['restore to the first instruction', 'seconds', 'bar'], ...saves.map(firstRow)]))
   if (fork !== undefined) parts.push([forkLine(fork)])
   if (migrations.length > 0) parts.push(columns([['', ...machines], ...migrations.flatMap(migrationRows)]))
   return parts.map(lines => lines.join('\n')).join('\n\n')
@@ -98,6 +100,18 @@ function saveRows({memoryMb, fileMb, saveSeconds, restoreSeconds, catSeconds}: S
     (fileMb / taken).toFixed(0),
   ]
   return [row('save', saveSeconds), row('restore', restoreSeconds)]
+}
+
+/** Milliseconds that a restore may take to the guest's first instruction, by the guest's MiB. */
+const firstInstructionBarsMs: Record<number, number> = {256: 150, 2048: 250}
+
+function firstRow({memoryMb, firstInstructionSeconds}: SaveCost): string[] {
+  const barMs = firstInstructionBarsMs[memoryMb]
+  return [
+    `  ${memoryMb} MiB, beyond processes' starts`,
+    seconds(firstInstructionSeconds),
+    seconds(barMs && barMs / 1000),
+  ]
 }
 
 function forkLine({memoryMb, children, pauseMs, childResidentMb, childOwnMb}: ForkCost): string {

@@ -48,13 +48,19 @@ port.on('message', (first: readonly TranslationJob[]) => {
   if (optimized.length > 0) make(optimized, compilers.optimized)
 })
 
-/** How the engine compiles each form: the first one, which is soon replaced, is never optimized by its counters; the other at once. */
+/**
+ * How the engine compiles each form: the first one, which is soon replaced, is never optimized by its counters; the other at once, and loops as they
+ * are, because those that are worth it are unrolled already.
+ */
 const compilers = {
   first: {
     during: ['--no-wasm-dynamic-tiering', '--no-wasm-tier-up'],
     after: ['--wasm-dynamic-tiering', '--wasm-tier-up'],
   },
-  optimized: {during: ['--no-liftoff'], after: ['--liftoff']},
+  optimized: {
+    during: ['--no-liftoff', '--no-wasm-loop-peeling', '--no-wasm-loop-unrolling'],
+    after: ['--liftoff', '--wasm-loop-peeling', '--wasm-loop-unrolling'],
+  },
 } as const
 
 /** Has jobs for one form translated and compiled. */

@@ -2,8 +2,10 @@
  * The optimized form of a translation, for code that has become hot: general registers are WebAssembly locals, and each memory access, or each span
  * of them (spans.ts), looks into the TLB by itself.
  */
+import type {MemoryOp} from '../../wasm/builder.js'
 import type {WasmType} from '../../wasm/opcodes.js'
 import type {Op, Template, ValueId} from '../ir/op.js'
+import {accessorName} from '../mmu/accessors.js'
 import {probeOperand} from '../mmu/probe.js'
 import {state} from '../state.js'
 import {type Place, Translator} from './lower.js'
@@ -124,7 +126,7 @@ export class Optimized extends Translator {
             code.op('i32.add')
           }
         },
-        () => this.slowPlace(access, 'slowModify'),
+        () => this.openSlowly(access),
       )
       code.localTee(host)
       code.memory(op.access)
@@ -134,10 +136,7 @@ export class Optimized extends Translator {
         access,
         this.template.types[op.out],
         () => code.memory(op.access, access.offset),
-        () => {
-          this.slowPlace(access, 'slowRead')
-          code.memory(op.access)
-        },
+        () => this.readSlowly(access, op.access),
       )
     }
     this.keep(op.out)
@@ -156,15 +155,7 @@ export class Optimized extends Translator {
         code.localGet(value)
         code.memory(op.access, access.offset)
       },
-      () => {
-        this.pushCpu()
-        code.localGet(value)
-        code.memory(op.access, state.scratch)
-        this.pushAddress(access)
-        code.i32Const(access.bytes)
-        this.callHelper(code, 'slowWrite')
-        this.exitIf()
-      },
+      () => this.writeSlowly(access, op.access, value),
     )
   }
 
@@ -240,13 +231,58 @@ export class Optimized extends Translator {
     code.end()
   }
 
-  /** Pushes the operand's place, which a slow path finds. */
-  private slowPlace(access: Access, name: string): void {
+  // What the TLB does not know, or belongs to a span that is not in one page: up to 8 bytes by accessors, as in the baseline form.
+
+  private readSlowly(access: Access, load: MemoryOp): void {
+    const {code} = this
+    if (access.bytes > 8) {
+      this.pushAddress(access)
+      code.i32Const(access.bytes)
+      this.callHelper(code, 'slowRead')
+      this.keepPlace()
+      return code.memory(load)
+    }
+    this.pushAddress(access)
+    this.rip(false)
+    this.callHelper(code, accessorName('read', access.bytes, this.mmuMode))
+    this.exitIf()
+  }
+
+  private writeSlowly(access: Access, store: MemoryOp, value: number): void {
+    const {code} = this
+    if (access.bytes > 8) {
+      this.pushCpu()
+      code.localGet(value)
+      code.memory(store, state.scratch)
+      this.pushAddress(access)
+      code.i32Const(access.bytes)
+      this.callHelper(code, 'slowWrite')
+      return this.exitIf()
+    }
+    this.pushAddress(access)
+    code.localGet(value)
+    this.rip(false)
+    this.callHelper(code, accessorName('write', access.bytes, this.mmuMode))
+    this.exitIf()
+  }
+
+  /** Pushes the place of an operand that is going to be written, too. */
+  private openSlowly(access: Access): void {
+    this.pushAddress(access)
+    if (access.bytes > 8) {
+      this.code.i32Const(access.bytes)
+      this.callHelper(this.code, 'slowModify')
+    } else {
+      this.rip(false)
+      this.callHelper(this.code, accessorName('open', access.bytes, this.mmuMode))
+    }
+    this.keepPlace()
+  }
+
+  /** Leaves when the place on the stack is 0. */
+  private keepPlace(): void {
     const {code} = this
     const host = this.temporary('i32')
-    this.pushAddress(access)
-    code.i32Const(access.bytes)
-    this.callHelper(code, name)
     code.localTee(host)
     code.op('i32.eqz')
     this.exitIf()

@@ -37,7 +37,9 @@ export interface RegionBlock {
   /** RIP after the last instruction. */
   readonly end: number
   /** RIPs that control may go to directly. */
-  readonly successors: number[]
+  readonly successors: readonly number[]
+  /** RIP → index of the block that it leads to from here. */
+  targets: ReadonlyMap<number, number>
   /** Control may come from outside: the dispatcher can start here. */
   entry: boolean
   /** Blocks of the region that lead here. */
@@ -50,11 +52,8 @@ export interface RegionBlock {
   needed: number
 }
 
-export interface Region {
-  readonly blocks: RegionBlock[]
-  /** RIP → index in `blocks`. */
-  readonly index: ReadonlyMap<number, number>
-}
+/** Blocks in address order; copies of loops (unroll.ts) follow their originals. */
+export type Region = readonly RegionBlock[]
 
 const maximumBlocks = 64
 const maximumInstructions = 600
@@ -62,8 +61,8 @@ const maximumInstructions = 600
 /** Decodes at a RIP inside the region's page; undefined when there is nothing to translate (fault, page end, spans pages). */
 export type DecodeAt = (rip: number) => {decoded: DecodedInstruction; template: Template} | undefined
 
-/** The region that is reached from `start`. */
-export function findRegion(start: number, decodeAt: DecodeAt, hasRun: (rip: number) => boolean): Region | undefined {
+/** The blocks that are reached from `start`; none when there is nothing to translate. */
+export function findBlocks(start: number, decodeAt: DecodeAt, hasRun: (rip: number) => boolean): RegionBlock[] {
   const starts = new Set<number>([start])
   const entries = new Set<number>([start])
   const seen = new Map<number, RegionInstruction>()
@@ -105,6 +104,13 @@ export function findRegion(start: number, decodeAt: DecodeAt, hasRun: (rip: numb
   return assemble(starts, entries, seen)
 }
 
+/** The region of some blocks: what leads to each, and who reads flags, is marked. */
+export function asRegion(blocks: readonly RegionBlock[]): Region {
+  for (const block of blocks) for (const at of successorsOf(block)) blocks[at].predecessors++
+  markFlags(blocks)
+  return blocks
+}
+
 /** Direct successors of a block-ending instruction; `after` marks where control comes back from elsewhere, a callee for one. */
 function targetsOf(instruction: RegionInstruction, next: number): {rip: number; after: boolean}[] {
   const {decoded, template} = instruction
@@ -124,7 +130,7 @@ function targetsOf(instruction: RegionInstruction, next: number): {rip: number; 
   return last?.kind === 'system' ? [{rip: next, after: true}] : []
 }
 
-function assemble(starts: Set<number>, entries: Set<number>, seen: Map<number, RegionInstruction>): Region | undefined {
+function assemble(starts: Set<number>, entries: Set<number>, seen: Map<number, RegionInstruction>): RegionBlock[] {
   const blocks: RegionBlock[] = []
   for (const rip of [...starts].filter(start => seen.has(start)).sort((a, b) => a - b)) {
     const instructions: RegionInstruction[] = []
@@ -149,6 +155,7 @@ function assemble(starts: Set<number>, entries: Set<number>, seen: Map<number, R
       instructions,
       end: at,
       successors,
+      targets: new Map(),
       entry: entries.has(rip),
       predecessors: 0,
       flagsBefore: true,
@@ -157,15 +164,14 @@ function assemble(starts: Set<number>, entries: Set<number>, seen: Map<number, R
       needed: 0,
     })
   }
-  if (blocks.length === 0) return undefined
-  const index = new Map(blocks.map((block, at) => [block.rip, at]))
-  for (const block of blocks)
-    for (const target of block.successors) {
-      const at = index.get(target)
-      if (at !== undefined) blocks[at].predecessors++
-    }
-  markFlags(blocks, index)
-  return {blocks, index}
+  const targets = new Map(blocks.map((block, at) => [block.rip, at]))
+  for (const block of blocks) block.targets = targets
+  return blocks
+}
+
+/** Indices of the blocks that follow a block in the region. */
+export function successorsOf({successors, targets}: RegionBlock): number[] {
+  return successors.flatMap(rip => targets.get(rip) ?? [])
 }
 
 /** What is lowered for an instruction, given who looks at its flags. */
@@ -175,12 +181,12 @@ export function loweredTemplate({template, flagsAfter, carryAfter}: RegionInstru
 }
 
 /** Flag life, backwards to a fixed point. */
-function markFlags(blocks: RegionBlock[], index: ReadonlyMap<number, number>): void {
+function markFlags(blocks: Region): void {
   for (const block of blocks) block.flagsBefore = block.carryBefore = false
   for (let changed = true; changed; ) {
     changed = false
     for (const block of blocks.toReversed()) {
-      let [flags, carry] = lifeAfter(block, blocks, index)
+      let [flags, carry] = lifeAfter(block, blocks)
       for (const instruction of block.instructions.toReversed()) {
         const {template} = instruction
         instruction.flagsAfter = flags
@@ -203,15 +209,11 @@ function markFlags(blocks: RegionBlock[], index: ReadonlyMap<number, number>): v
 }
 
 /** Whether the flags, and CF, live behind a block. */
-function lifeAfter(
-  {instructions, successors}: RegionBlock,
-  blocks: readonly RegionBlock[],
-  index: ReadonlyMap<number, number>,
-): [flags: boolean, carry: boolean] {
-  const {template} = instructions.at(-1)!
+function lifeAfter(block: RegionBlock, blocks: Region): [flags: boolean, carry: boolean] {
+  const {template} = block.instructions.at(-1)!
   const last = template.ops.at(-1)
   const staysInside = last?.kind === 'branch' || (last?.kind === 'jump' && !last.call) || !template.endsBlock
-  if (!staysInside || successors.some(target => !index.has(target)) || successors.length === 0) return [true, true]
-  const after = successors.map(target => blocks[index.get(target)!])
-  return [after.some(({flagsBefore}) => flagsBefore), after.some(({carryBefore}) => carryBefore)]
+  const inside = successorsOf(block)
+  if (!staysInside || inside.length < block.successors.length || inside.length === 0) return [true, true]
+  return [inside.some(at => blocks[at].flagsBefore), inside.some(at => blocks[at].carryBefore)]
 }

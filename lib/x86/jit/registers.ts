@@ -10,7 +10,7 @@
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import type {Op} from '../ir/op.js'
 import {state} from '../state.js'
-import {loweredTemplate, type RegionBlock} from './region.js'
+import {loweredTemplate, type Region, successorsOf} from './region.js'
 
 /** What one instruction does with general registers. */
 interface RegisterUse {
@@ -52,20 +52,20 @@ function useOf(decoded: DecodedInstruction, ops: readonly Op[], canFault: boolea
   return use
 }
 
-/** Fills in the masks of all instructions and blocks of a region; `index` leads from RIP to block. */
-export function planRegisters(blocks: readonly RegionBlock[], index: ReadonlyMap<number, number>): void {
+/** Fills in the masks of all instructions and blocks of a region. */
+export function planRegisters(blocks: Region): void {
   const uses = blocks.map(({instructions}) =>
     instructions.map(instruction => {
       const template = loweredTemplate(instruction)
       return useOf(instruction.decoded, template.ops, template.canFault)
     }),
   )
-  const inside = blocks.map(({successors}) => successors.flatMap(target => index.get(target) ?? []))
+  const inside = blocks.map(successorsOf)
   flowForward(blocks, uses, inside)
   flowBackward(blocks, uses, inside)
 }
 
-function flowForward(blocks: readonly RegionBlock[], uses: RegisterUse[][], inside: number[][]): void {
+function flowForward(blocks: Region, uses: RegisterUse[][], inside: number[][]): void {
   for (const block of blocks) block.changedBefore = 0
   for (let again = true; again; ) {
     again = false
@@ -88,7 +88,7 @@ function flowForward(blocks: readonly RegionBlock[], uses: RegisterUse[][], insi
   }
 }
 
-function flowBackward(blocks: readonly RegionBlock[], uses: RegisterUse[][], inside: number[][]): void {
+function flowBackward(blocks: Region, uses: RegisterUse[][], inside: number[][]): void {
   for (const block of blocks) block.needed = 0
   for (let again = true; again; ) {
     again = false

@@ -9,7 +9,7 @@ import {pureOps} from '../../wasm/opcodes.js'
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import type {Op} from '../ir/op.js'
 import {state} from '../state.js'
-import {loweredTemplate, type RegionBlock, type RegionInstruction} from './region.js'
+import {loweredTemplate, type Region, type RegionInstruction, successorsOf} from './region.js'
 
 /** Bytes from the first to behind the last of a span. The longer it is, the oftener it does not lie in one page. */
 const longestSpan = 256
@@ -55,8 +55,8 @@ class Knowledge {
 }
 
 /** Gives each instruction of a region the parts that its accesses have, in the order of its template. */
-export function planSpans(blocks: readonly RegionBlock[], index: ReadonlyMap<number, number>): void {
-  new Planner(blocks, index).plan()
+export function planSpans(blocks: Region): void {
+  new Planner(blocks).plan()
 }
 
 class Planner {
@@ -65,18 +65,14 @@ class Planner {
   /** What was known at the end of the only block that leads to a block. */
   private readonly inherited = new Map<number, Knowledge>()
 
-  constructor(
-    private readonly blocks: readonly RegionBlock[],
-    private readonly index: ReadonlyMap<number, number>,
-  ) {}
+  constructor(private readonly blocks: Region) {}
 
   plan(): void {
     for (const [at, block] of this.blocks.entries()) {
       this.known = this.inherited.get(at) ?? new Knowledge(this.unknown(), new Map())
       for (const instruction of block.instructions) this.instruction(instruction)
-      for (const rip of block.successors) {
-        const target = this.index.get(rip)
-        if (target === undefined || target <= at) continue
+      for (const target of successorsOf(block)) {
+        if (target <= at) continue
         const {predecessors, entry} = this.blocks[target]
         if (predecessors === 1 && !entry) this.inherited.set(target, this.known.copy())
       }

@@ -20,7 +20,7 @@ import {Baseline} from './baseline.js'
 import {arrangeLoops, type Item} from './loops.js'
 import type {Exits} from './lower.js'
 import {Optimized} from './optimized.js'
-import {loweredTemplate, type Region, type RegionBlock, type RegionInstruction} from './region.js'
+import {loweredTemplate, type Region, type RegionBlock, type RegionInstruction, successorsOf} from './region.js'
 import {planRegisters} from './registers.js'
 import {planSpans} from './spans.js'
 import {DirectWays, SharedWays, type WaysOut} from './ways-out.js'
@@ -45,15 +45,14 @@ export interface TranslationContext {
 }
 
 /** The function's code. `entries` are the indices of blocks that can be entered, by their number in the region. */
-export function translate(region: Region, context: TranslationContext): Code {
-  const {blocks, index} = region
+export function translate(blocks: Region, context: TranslationContext): Code {
   const code = new Code(regionParameters)
   const next = 0
   const {cpu} = context
   const optimized = context.counter === undefined
   if (optimized) {
-    planRegisters(blocks, index)
-    planSpans(blocks, index)
+    planRegisters(blocks)
+    planSpans(blocks)
   }
   // The baseline form has few locals: more than 32 bytes of them are zeroed by a slow loop.
   const budget = optimized ? code.local('i32') : undefined
@@ -101,7 +100,7 @@ export function translate(region: Region, context: TranslationContext): Code {
 
   const exits: Exits = {
     goTo(rip, depth) {
-      const target = index.get(rip)
+      const target = blocks[current].targets.get(rip)
       if (target === undefined) {
         code.i64Const(rip)
         return exits.leave(isLong, translator.flags, depth)
@@ -116,10 +115,10 @@ export function translate(region: Region, context: TranslationContext): Code {
         const item = Math.max(...labels.filter(label => label >= 0 && label < target))
         return code.br(depthOf(item) + depth)
       }
-      // Backward: count down, leave when used up.
+      // Backward: count down, leave when used up. Flags that somebody reads there are in vCPU state already.
       countDown()
       code.i64Const(rip)
-      exits.leave(false, translator.flags, depth + 1)
+      exits.leave(false, undefined, depth + 1)
       code.end()
       code.br(depthOf(-1 - target) + depth)
     },
@@ -127,7 +126,7 @@ export function translate(region: Region, context: TranslationContext): Code {
       ways.leave(linked ? context.linkCell() : undefined, instruction.changedAfter, flags, labels.length + depth),
     fault: (flags, depth) => ways.fault(instruction.rip, instruction.changedBefore, flags, labels.length + depth),
     faultedIf: (flags, depth) => ways.faultedIf(flags, labels.length + depth),
-    returnsTo: rip => index.has(rip),
+    returnsTo: rip => blocks[current].targets.has(rip),
     pushPlace: rip => code.i32Const(context.page + (rip & 0xfff)),
     linkCell: () => context.linkCell(),
     recordAddress: () => context.recordAddress(instruction.decoded, instruction.rip),
@@ -211,9 +210,7 @@ export function translate(region: Region, context: TranslationContext): Code {
     }
   }
 
-  const jumps = blocks.flatMap((block, from) =>
-    block.successors.flatMap(target => (index.has(target) ? [[from, index.get(target)!] as const] : [])),
-  )
+  const jumps = blocks.flatMap((block, from) => successorsOf(block).map(to => [from, to] as const))
   const items = arrangeLoops(count, jumps)
   const dispatched = dispatchedBlocks(blocks, items, jumps)
   if (optimized) loadForEntry()

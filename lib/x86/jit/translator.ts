@@ -12,8 +12,9 @@ import {regionModule} from '../generated-module.js'
 import {decode, slowPathNumber, templateOf} from '../instruction-set.js'
 import {linkCell, neverEpoch} from '../links.js'
 import type {LinearMemory} from '../memory.js'
-import {type DecodeAt, findRegion, type Region} from './region.js'
+import {asRegion, type DecodeAt, findBlocks, type Region} from './region.js'
 import {translate} from './translate.js'
+import {unrollLoops} from './unroll.js'
 
 /** Records are aligned to 16 bytes. */
 const counterBytes = 16
@@ -109,9 +110,10 @@ export class RegionTranslator {
         continue
       }
       const met = new Set(job.met)
-      const region = findRegion(start, this.decoder(job), rip => met.has(pageOffset(rip)))
-      if (region === undefined) continue
-      for (const {rip, entry} of region.blocks) covered.set(where(rip), entry ? 'entry' : 'inside')
+      const blocks = findBlocks(start, this.decoder(job), rip => met.has(pageOffset(rip)))
+      if (blocks.length === 0) continue
+      for (const {rip, entry} of blocks) covered.set(where(rip), entry ? 'entry' : 'inside')
+      const region = asRegion(job.optimize ? unrollLoops(blocks) : blocks)
       found.push({job, region, counter: job.optimize ? undefined : this.counter()})
     }
     const bytes = regionModule(
@@ -139,9 +141,7 @@ export class RegionTranslator {
       regions: found.map(({job, region, counter}) => ({
         ticket: job.ticket,
         counter,
-        entries: region.blocks.flatMap((block, entry) =>
-          block.entry ? [[pageOffset(block.rip), entry] as const] : [],
-        ),
+        entries: region.flatMap((block, entry) => (block.entry ? [[pageOffset(block.rip), entry] as const] : [])),
       })),
       answered: jobs.map(({ticket}) => ticket),
       inside,

@@ -20,7 +20,7 @@ export interface StartOptions {
   paused: boolean
   /** Attach the console until it ends or the person leaves. */
   console: boolean
-  /** Wait for the domain's death. */
+  /** Stay until the domain is gone, or kept after its shutdown. */
   foreground: boolean
 }
 
@@ -76,7 +76,9 @@ export async function enterDomain(
   saved?: SavedDomain,
 ): Promise<DomainEnd | undefined> {
   const record = await host.start(config, options.paused || options.console, saved)
-  const death = options.foreground ? awaitDeath(host, record) : undefined
+  const death = options.foreground ? lookAfter(host, record) : undefined
+  // It may fail while the person is still at the console.
+  death?.catch(() => {})
   if (options.console) {
     const stream = await (await host.connect(record)).console()
     const session = runSession(stream, world)
@@ -96,10 +98,18 @@ async function unlessGone<Answer>(answer: Promise<Answer>): Promise<Answer | und
   }
 }
 
-/** Resolves when the domain is gone for good. */
-async function awaitDeath(host: Host, record: DomainRecord): Promise<DomainEnd> {
-  const client = await unlessGone(host.connect(record))
-  const end = client && (await unlessGone(client.request('wait', {until: 'death'})))
-  client?.close()
-  return end ?? {domid: record.domid}
+/**
+ * Looks after a domain, and whatever takes its place under its name, until the last is gone or kept; resolves to how that came to its end.
+ * Errors: OperatorError when one should have taken its place and did not.
+ */
+async function lookAfter(host: Host, first: DomainRecord): Promise<DomainEnd> {
+  for (let record = first; ; ) {
+    const client = await unlessGone(host.connect(record))
+    const end = client && (await unlessGone(client.request('wait', {until: 'aftermath'})))
+    client?.close()
+    if (end?.failed !== undefined) throw new OperatorError(end.failed.message, end.failed)
+    const successor = end?.successor === undefined ? undefined : host.directory.find({key: end.successor})
+    if (successor === undefined) return end ?? {domid: record.domid}
+    record = successor
+  }
 }

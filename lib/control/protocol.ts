@@ -52,11 +52,21 @@ export interface DomainStatus {
   config: DomainConfig
 }
 
+/**
+ * What can be waited for. `shutdown`: the guest's next one. `aftermath`: as whoever looks after the domain in the foreground does: until it is gone, or has
+ * shut down for good and is kept. `death`: that it is gone for good. Reboots count for the first only.
+ */
+export type AwaitedEnd = 'shutdown' | 'aftermath' | 'death'
+
 /** How a domain came to an end, or to its shutdown. */
 export interface DomainEnd {
   domid: number
   /** Absent if the domain was destroyed without shutting down. */
   reason?: ShutdownReason
+  /** The key of the domain that has its place and name now, while it is kept (`rename-restart`). */
+  successor?: string
+  /** Why there is none although there should be. */
+  failed?: {message: string; exitCode: number}
 }
 
 /** What becomes of a domain that has been saved: it ends, goes on, or stays paused. */
@@ -155,11 +165,8 @@ export interface DomainService {
   dumpCore(path: string): void | Promise<void>
   /** Says in the message ring what the domain is doing, for a person debugging. */
   debug(keys: string): void | Promise<void>
-  /**
-   * Resolves at the next shutdown of the guest (`shutdown`; at once if it has happened and the domain is kept) or when the domain
-   * is gone for good (`death`, which reboots do not count as). A process that exits without an answer counts as death.
-   */
-  wait(until: 'shutdown' | 'death'): Promise<DomainEnd>
+  /** Resolves when that has come; at once if it has already, for a domain that is kept. A process that exits without an answer counts as death. */
+  wait(until: AwaitedEnd): Promise<DomainEnd>
   /**
    * Writes the domain to a file, which appears under its name only when it is whole. When `signal` fires first, or anything fails, the domain goes
    * on and no file is left. Errors: OperatorError.
@@ -206,7 +213,7 @@ export interface Operations {
   dmesg: {arguments: {clear: boolean}; result: string}
   dumpCore: {arguments: {path: string}; result: null}
   debug: {arguments: {keys: string}; result: null}
-  wait: {arguments: {until: 'shutdown' | 'death'}; result: DomainEnd}
+  wait: {arguments: {until: AwaitedEnd}; result: DomainEnd}
   save: {arguments: SaveRequest; result: SendReport}
   send: {arguments: SendRequest; result: null}
   sendProgress: {arguments: {id: string}; result: SendProgress}

@@ -13,6 +13,7 @@ import {createConnection, createServer, type Server, type Socket} from 'node:net
 import {basename, dirname} from 'node:path'
 import {OperatorError} from '../base/errors.js'
 import {
+  type AwaitedEnd,
   type DomainService,
   type MemoryRequest,
   maximumLineBytes,
@@ -229,10 +230,14 @@ async function perform(service: DomainService, request: Request, socket: Socket)
     case 'accept':
       return service.accept(String(given.name), given.paused === true)
     case 'wait':
-      return service.wait(given.until === 'death' ? 'death' : 'shutdown')
+      return service.wait(awaitedEnd(given.until))
     default:
       throw new OperatorError(`this domain does not know the request "${request.op}"`, {exitCode: 3})
   }
+}
+
+function awaitedEnd(until: unknown): AwaitedEnd {
+  return until === 'death' || until === 'aftermath' ? until : 'shutdown'
 }
 
 function memoryRequest({limit, kb, hostMemoryKb}: Record<string, unknown>): MemoryRequest {

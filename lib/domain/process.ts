@@ -17,6 +17,7 @@ import type {Outcome} from '../control/handshake.js'
 import {HostDirectory} from '../control/host-directory.js'
 import {domainTitle, type Launch, type StreamToRestore} from '../control/launch.js'
 import {
+  type AwaitedEnd,
   type DomainEnd,
   type DomainService,
   type DomainStatus,
@@ -39,6 +40,7 @@ import {bootGuest, type GuestIdentity} from './boot-guest.js'
 import {CoreDumps} from './core-dump.js'
 import {Departure} from './departure.js'
 import {DomainConsole} from './domain-console.js'
+import {EndWaiters} from './end-waiters.js'
 import {collectGarbage} from './garbage.js'
 import type {Guest} from './guest.js'
 import {DomainMemory} from './memory.js'
@@ -59,7 +61,7 @@ export class DomainProcess implements DomainService {
   private readonly host: HostDirectory
   private readonly console: DomainConsole
   private readonly processLog: BoundedLog
-  private readonly waiters: {until: 'shutdown' | 'death'; resolve: (end: DomainEnd) => void}[] = []
+  private readonly waiters = new EndWaiters()
   private key: string
   private domid: number
   private name: string
@@ -215,8 +217,9 @@ export class DomainProcess implements DomainService {
     const action = shutdownAction(this.config, reason)
     this.log(`Action for shutdown reason code ${code} is ${action.name}`)
     if (action.dumpsCore) await this.dumpAtEnd()
-    if (action.next === 'preserve') return
-    if (action.next === 'rename-restart') return makeWay(this.host, {...this.config, name: this.name}, this)
+    if (action.next === 'preserve') return this.settle('aftermath')
+    if (action.next === 'rename-restart')
+      return this.settle('aftermath', await makeWay(this.host, {...this.config, name: this.name}, this))
     if (action.next === 'destroy') return this.end()
     try {
       await this.restart()
@@ -246,6 +249,7 @@ export class DomainProcess implements DomainService {
     this.countedKb = record.maxMemoryKb
     process.title = domainTitle(this.domid, this.name)
     this.reason = undefined
+    this.waiters.begin()
     this.log('Done. Rebooting now')
     try {
       this.guest = await this.build(new GuestThreads())
@@ -285,13 +289,9 @@ export class DomainProcess implements DomainService {
     process.kill(process.pid, 'SIGKILL')
   }
 
-  private settle(until: 'shutdown' | 'death'): void {
+  private settle(come: AwaitedEnd, more: Partial<DomainEnd> = {}): void {
     const {domid, reason} = this
-    for (const waiter of this.waiters.splice(0)) {
-      if (until === 'death' || waiter.until === until)
-        waiter.resolve({domid, ...(reason === undefined ? {} : {reason})})
-      else this.waiters.push(waiter)
-    }
+    this.waiters.settle(come, {domid, ...(reason === undefined ? {} : {reason}), ...more})
   }
 
   /** One line into the domain's log; standard error leads there too, for what Node has to say. */
@@ -436,10 +436,8 @@ export class DomainProcess implements DomainService {
     )
   }
 
-  wait(until: 'shutdown' | 'death'): Promise<DomainEnd> {
-    if (until === 'shutdown' && this.reason !== undefined)
-      return Promise.resolve({domid: this.domid, reason: this.reason})
-    return new Promise(resolve => this.waiters.push({until, resolve}))
+  wait(until: AwaitedEnd): Promise<DomainEnd> {
+    return this.waiters.wait(until)
   }
 
   attachConsole(stream: Parameters<DomainService['attachConsole']>[0]): void {

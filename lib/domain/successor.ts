@@ -7,9 +7,11 @@
  * Source: tools/xl/xl_vmcontrol.c (preserve_domain).
  */
 import {randomUUID} from 'node:crypto'
+import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from '../control/domain-config.js'
 import type {HostDirectory} from '../control/host-directory.js'
 import {reserveDomain, startDomainProcess} from '../control/launcher.js'
+import type {DomainEnd} from '../control/protocol.js'
 
 /** What is left to the domain that makes way. */
 export interface Predecessor {
@@ -17,8 +19,12 @@ export interface Predecessor {
   log(line: string): void
 }
 
-/** See the file's head. `config` is what the new domain will be. */
-export async function makeWay(host: HostDirectory, config: DomainConfig, old: Predecessor): Promise<void> {
+/** See the file's head. `config` is what the new domain will be. Resolves to what came of it. */
+export async function makeWay(
+  host: HostDirectory,
+  config: DomainConfig,
+  old: Predecessor,
+): Promise<Pick<DomainEnd, 'successor' | 'failed'>> {
   const {domid: _, ...successor} = config
   try {
     const suffix = minuteSuffix(new Date())
@@ -26,10 +32,13 @@ export async function makeWay(host: HostDirectory, config: DomainConfig, old: Pr
     await old.rename(config.name + suffix, randomUUID())
     const record = await reserveDomain(host, successor)
     const program = {runtime: process.execPath, script: process.argv[1]}
-    const {domid} = await startDomainProcess(host, program, record, successor, {paused: false})
+    const {domid, key} = await startDomainProcess(host, program, record, successor, {paused: false})
     old.log(`Done. Rebooting now as domain ${domid}`)
+    return {successor: key}
   } catch (error) {
-    old.log(`domain ${config.name} is not started again: ${error instanceof Error ? error.message : error}`)
+    const message = `domain ${config.name} is not started again: ${error instanceof Error ? error.message : error}`
+    old.log(message)
+    return {failed: {message, exitCode: error instanceof OperatorError ? error.exitCode : 3}}
   }
 }
 

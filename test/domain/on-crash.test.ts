@@ -1,14 +1,19 @@
 /** What becomes of a real domain whose guest has crashed: on_crash, and destroying it at a bad moment. */
-import {readFileSync, statSync} from 'node:fs'
+import {existsSync, readFileSync, statSync} from 'node:fs'
 import t from 'tap'
 import {Shutdown, TinyGuest} from '../support/tiny-guest.js'
 import {realXl, TestHost, until} from '../support/xl.js'
 
 t.setTimeout(280_000)
 
+/** The kernel of a guest that speaks and shuts down; the next one takes its place in the same file. */
+function speaking(host: TestHost, word: string, reason: number): string {
+  return host.file('tiny', new TinyGuest().print(`${word}\r\n`).shutDown(reason).kernel())
+}
+
 /** A configuration of a guest that speaks and crashes. */
 function crashing(host: TestHost, onCrash: string): string {
-  const kernel = host.file('tiny', new TinyGuest().print('it runs\r\n').shutDown(Shutdown.crash).kernel())
+  const kernel = speaking(host, 'it runs', Shutdown.crash)
   return host.file('bad.cfg', `name = "bad"\nkernel = "${kernel}"\nmemory = 8\non_crash = "${onCrash}"\n`)
 }
 
@@ -76,6 +81,36 @@ t.test('rename-restart: it stays, under another name, and a new one takes its pl
   t.match((await host.xl(['console', '-e', '^X', old.name], '\x18')).stdout, 'it runs\r\n', 'what the old one said')
   for (const {name} of host.directory.list()) t.match(await host.xl(['destroy', name]), {status: 0, stderr: ''})
   t.strictSame(host.directory.list(), [])
+})
+
+t.test('create -F stays with the domain that takes the place of one that crashed, until its end', async t => {
+  const host = new TestHost(realXl)
+  t.teardown(() => host.close())
+  const xl = host.xl(['create', '-F', '-p', '-q', crashing(host, 'rename-restart')])
+  const log = host.directory.logPath('bad')
+  await until(() => existsSync(log) && readFileSync(log, 'utf8').includes('Waiting for domain bad'))
+  // The first is built.
+  speaking(host, 'the second runs', Shutdown.poweroff)
+  t.match(await host.xl(['unpause', 'bad']), {status: 0, stderr: ''})
+  t.match(await xl, {status: 0, stdout: '', stderr: ''})
+  t.match(host.directory.list(), [{domid: 1, name: /^bad-/}], 'the first is kept, the second is gone')
+  t.match(host.printed('bad'), 'the second runs\r\n')
+})
+
+t.test('create -F of a domain whose place cannot be taken, and of one that is kept', async t => {
+  const host = new TestHost(realXl)
+  t.teardown(() => host.close())
+  host.directory.prepare()
+  host.file('host/host.cfg', 'memory = 12\n')
+  t.match(await host.xl(['create', '-F', '-q', crashing(host, 'rename-restart')]), {
+    status: 3,
+    stdout: '',
+    stderr: 'xl: create: domain bad is not started again: failed to free memory for the domain\n',
+  })
+  const [{name}] = host.directory.list()
+  await host.xl(['destroy', name])
+  t.match(await host.xl(['create', '-F', '-q', crashing(host, 'preserve')]), {status: 0, stdout: '', stderr: ''})
+  t.match((await host.xl(['list', 'bad'])).stdout, / ---sc- /)
 })
 
 t.test('rename-restart on a host without room for both', async t => {

@@ -18,8 +18,9 @@ import {ConsoleHub} from '../../lib/control/console-hub.js'
 import type {DomainAction} from '../../lib/control/domain-config.js'
 import {HostDirectory} from '../../lib/control/host-directory.js'
 import {domainTitle, receiveLaunch} from '../../lib/control/launch.js'
-import type {DomainEnd, DomainService, DomainStatus, ShutdownReason} from '../../lib/control/protocol.js'
+import type {AwaitedEnd, DomainService, DomainStatus, ShutdownReason} from '../../lib/control/protocol.js'
 import {serveControl} from '../../lib/control/socket.js'
+import {EndWaiters} from '../../lib/domain/end-waiters.js'
 import {noDeparture} from './no-departure.js'
 
 let release = (): void => {}
@@ -41,7 +42,7 @@ let reason: ShutdownReason | undefined
 let startedMs = Date.now()
 let {memoryKb, maxMemoryKb} = config
 let log = 'Gastwirt (fake) boots\nsecond line\n'
-const waiters: {until: 'shutdown' | 'death'; resolve: (end: DomainEnd) => void}[] = []
+const waiters = new EndWaiters()
 
 const hub = new ConsoleHub(() => read())
 let typed = ''
@@ -68,22 +69,20 @@ function run(): void {
   read()
 }
 
-function settle(until: 'shutdown' | 'death'): void {
-  for (const waiter of waiters.splice(0)) {
-    if (waiter.until === until || until === 'death') waiter.resolve({domid, ...(reason === undefined ? {} : {reason})})
-    else waiters.push(waiter)
-  }
+function settle(come: AwaitedEnd): void {
+  waiters.settle(come, {domid, ...(reason === undefined ? {} : {reason})})
 }
 
 async function end(why: 'poweroff' | 'crash' | 'reboot'): Promise<void> {
   reason = why
   settle('shutdown')
   const action: DomainAction = {poweroff: config.onPoweroff, crash: config.onCrash, reboot: config.onReboot}[why]
-  if (action === 'preserve') return
+  if (action === 'preserve') return settle('aftermath')
   if (action === 'restart') {
     ;({domid} = await host.renew(key))
     process.title = domainTitle(domid, name)
     reason = undefined
+    waiters.begin()
     startedMs = Date.now()
     run()
     return
@@ -153,10 +152,7 @@ const service: DomainService = {
   debug: keys => {
     log += `key '${keys}' pressed\n`
   },
-  wait: until =>
-    reason !== undefined && until === 'shutdown'
-      ? Promise.resolve({domid, reason})
-      : new Promise(resolve => waiters.push({until, resolve})),
+  wait: until => waiters.wait(until),
   ...noDeparture,
   attachConsole: stream => hub.attach(stream),
 }

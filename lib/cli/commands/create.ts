@@ -26,7 +26,7 @@ const create = command({
     ['-c', 'Connect to the console after the domain is created'],
     ['-d', 'Print the resulting configuration to standard error'],
     ['-e', 'Do not wait in the background for the death of the domain: what its on_... keys say is not done'],
-    ['-F', 'Run in foreground until death of the domain'],
+    ['-F', 'Run in foreground until death of the domain, or of the last that a rename-restart puts in its place'],
     ['-f, --defconfig <file>', 'Use the given configuration file'],
     ['-n, --dryrun', 'Dry run: print the resulting configuration, create nothing'],
     ['-p', 'Leave the domain paused after it is created'],
@@ -67,7 +67,7 @@ const create = command({
     await startDomain(
       host,
       options.e ? {...config, ...keep} : config,
-      {paused: options.p === true, console: options.c === true, foreground: options.F === true},
+      {paused: options.p === true, console: options.c === true, foreground: options.F === true && options.e !== true},
       report,
       world,
     )

@@ -16,7 +16,7 @@ export default command({
     ['-c', 'Connect to the console after the domain is restored'],
     ['-e', 'Do not wait in the background for the death of the domain: what its on_... keys say is not done'],
     ['-d', 'Accepted for compatibility: more detail is in the log'],
-    ['-F', 'Run in foreground until death of the domain'],
+    ['-F', 'Run in foreground until death of the domain, or of the last that a rename-restart puts in its place'],
     ['-V, --vncviewer', 'Accepted for compatibility: there is no VNC display'],
     ['-A, --vncviewer-autopass', 'Accepted for compatibility: there is no VNC display'],
   ],
@@ -39,7 +39,11 @@ export default command({
         await enterDomain(
           host,
           options.e ? {...config, ...keep} : config,
-          {paused: options.p === true, console: options.c === true, foreground: options.F === true},
+          {
+            paused: options.p === true,
+            console: options.c === true,
+            foreground: options.F === true && options.e !== true,
+          },
           world,
           saved,
         )

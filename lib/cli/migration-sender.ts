@@ -3,12 +3,11 @@
  * knows whose the domain is; this one may be killed at any time.
  */
 import {randomUUID} from 'node:crypto'
-import type {Socket} from 'node:net'
-import {pipeline} from 'node:stream/promises'
 import {OperatorError} from '../base/errors.js'
 import type {DomainConfig} from '../control/domain-config.js'
 import * as handshake from '../control/handshake.js'
 import type {DomainRecord} from '../control/host-directory.js'
+import type {PieceQueue} from '../control/piece-queue.js'
 import type {SendReport} from '../control/protocol.js'
 import {encodeSaveHead} from '../control/save-file.js'
 import {type ControlClient, DomainGoneError} from '../control/socket.js'
@@ -52,12 +51,11 @@ export async function sendDomain(
   const domain = await host.connect(record)
   try {
     // This connection stands for our being there: it stays open until the outcome is told.
-    const sending = await host.connect(record)
+    const stream = await host.openStream(record, {live: true, config, id, isMigration: true})
     try {
-      const stream = await sending.send({live: true, config, id, isMigration: true})
       return await deliver(host, record, {id, config, command, stream, domain}, report)
     } finally {
-      sending.close()
+      stream.close()
     }
   } finally {
     domain.close()
@@ -68,7 +66,7 @@ interface Sending {
   readonly id: string
   readonly config: DomainConfig
   readonly command: string
-  readonly stream: Socket
+  readonly stream: PieceQueue
   readonly domain: ControlClient
 }
 
@@ -97,7 +95,7 @@ async function deliver(host: Host, record: DomainRecord, sending: Sending, repor
   } catch (error) {
     // The domain goes on before we find out how the transport ended.
     domain.close()
-    sending.stream.destroy()
+    sending.stream.close()
     throw await transport.failure(error)
   }
 
@@ -105,7 +103,7 @@ async function deliver(host: Host, record: DomainRecord, sending: Sending, repor
   async function carry(to: Transport, {stream}: Sending, shown?: Report) {
     const stopProgress = showProgress(sending, shown)
     const sendAll = async () => {
-      const failure = await pipeline(stream, to.output, {end: false}).catch(error => error as Error)
+      const failure = await stream.writeTo(to.output).catch(error => error as Error)
       // Where it broke is seen at the domain's end: it may be the guest that has gone.
       const done = await domain.request('sent', {id})
       if (failure !== undefined) throw failure

@@ -8,10 +8,12 @@
  * directory stays open as long as the socket is used.
  * Source: unix(7), proc(5).
  */
+import {once} from 'node:events'
 import {closeSync, openSync, rmSync} from 'node:fs'
 import {createConnection, createServer, type Server, type Socket} from 'node:net'
 import {basename, dirname} from 'node:path'
 import {OperatorError} from '../base/errors.js'
+import {PieceQueue} from './piece-queue.js'
 import {
   type AwaitedEnd,
   type DomainService,
@@ -22,6 +24,7 @@ import {
   protocolVersion,
   type Reply,
   type Request,
+  type SendRequest,
 } from './protocol.js'
 
 const maximumPathBytes = 107
@@ -252,10 +255,55 @@ function memoryRequest({limit, kb, hostMemoryKb}: Record<string, unknown>): Memo
 /** The domain process closed the connection, or there is none: the domain is gone or going. */
 export class DomainGoneError extends OperatorError {}
 
+/** Resolves when the socket is connected. Errors: DomainGoneError. */
+async function connected(socket: Socket, path: string, release: () => void): Promise<void> {
+  try {
+    await once(socket, 'connect')
+  } catch (cause) {
+    release()
+    throw new DomainGoneError(`no domain process answers on "${path}"`, {cause, exitCode: 3})
+  }
+}
+
+/** What a bad reply says. */
+function errorOf({error: {message, hint, exitCode, bug}}: Extract<Reply, {error: unknown}>): OperatorError {
+  return new OperatorError(bug ? `internal error in the domain process: ${message}` : message, {hint, exitCode})
+}
+
+/**
+ * Has a domain send itself, over a connection of its own that stays open until it is closed, also when the domain has sent all: it stands for xl's being
+ * there. Errors: the service's OperatorError; DomainGoneError.
+ */
+export async function openStream(path: string, given: SendRequest): Promise<PieceQueue> {
+  const at = reachable(path)
+  const pieces = new PieceQueue(onread => createConnection({path: at.path, allowHalfOpen: true, onread}))
+  const {socket} = pieces
+  await connected(socket, path, at.release)
+  socket.once('close', at.release)
+  socket.write(
+    `${JSON.stringify({version: protocolVersion, id: 1, op: 'send', arguments: given} satisfies Request<'send'>)}\n`,
+  )
+  let line = Buffer.alloc(0)
+  for (let end = -1; end < 0; ) {
+    const piece = await pieces.next().catch(() => undefined)
+    if (piece === undefined || line.length > maximumLineBytes) {
+      pieces.close()
+      throw new DomainGoneError('the domain has gone', {exitCode: 3})
+    }
+    end = piece.indexOf(10)
+    const part = end < 0 ? piece : piece.subarray(0, end)
+    line = Buffer.concat([line, part])
+    pieces.skip(end < 0 ? piece.length : end + 1)
+  }
+  const reply: Reply = JSON.parse(line.toString())
+  if ('result' in reply) return pieces
+  pieces.close()
+  throw errorOf(reply)
+}
+
 /** xl's end: several requests may be under way at once. */
 export class ControlClient {
   private nextId = 1
-  private isStream = false
   private readonly waiting = new Map<number, {resolve: (result: unknown) => void; reject: (error: Error) => void}>()
   private pendingStream: {id: number; begin: (rest: Buffer) => void} | undefined
 
@@ -272,10 +320,6 @@ export class ControlClient {
       line => this.take(line),
       () => socket.destroy(new OperatorError('a domain process sent a line that is too long')),
     )
-    socket.on('end', () => {
-      // A domain that has sent its stream ends its side; the connection then stands for xl's being there.
-      if (!this.isStream) socket.end()
-    })
     socket.on('error', () => {})
     socket.on('close', () => {
       this.release()
@@ -285,20 +329,11 @@ export class ControlClient {
   }
 
   /** Connects. Errors: DomainGoneError when nobody listens there. */
-  static connect(path: string): Promise<ControlClient> {
+  static async connect(path: string): Promise<ControlClient> {
     const at = reachable(path)
-    return new Promise((resolve, reject) => {
-      const socket = createConnection({path: at.path, allowHalfOpen: true})
-      const refused = (cause: Error): void => {
-        at.release()
-        reject(new DomainGoneError(`no domain process answers on "${path}"`, {cause, exitCode: 3}))
-      }
-      socket.once('error', refused)
-      socket.once('connect', () => {
-        socket.off('error', refused)
-        resolve(new ControlClient(socket, at.release))
-      })
-    })
+    const socket = createConnection({path: at.path})
+    await connected(socket, path, at.release)
+    return new ControlClient(socket, at.release)
   }
 
   /** Asks and resolves to the result. Errors: the service's OperatorError; DomainGoneError. */
@@ -319,25 +354,12 @@ export class ControlClient {
   }
 
   /** Turns this connection into a console and resolves to its stream, still paused. No further requests are possible on it. */
-  console(): Promise<Socket> {
-    return this.stream('console', {})
-  }
-
-  /** Turns this connection into the domain's stream for a migration, in the same way. */
-  send(request: Operations['send']['arguments']): Promise<Socket> {
-    this.isStream = true
-    return this.stream('send', request)
-  }
-
-  private async stream<Name extends 'console' | 'send'>(
-    op: Name,
-    given: Operations[Name]['arguments'],
-  ): Promise<Socket> {
+  async console(): Promise<Socket> {
     const id = this.nextId
     const beginning = new Promise<Buffer>(begin => {
       this.pendingStream = {id, begin}
     })
-    await this.request(op, given)
+    await this.request('console', {})
     const early = await beginning
     if (early.length > 0) this.socket.unshift(early)
     return this.socket
@@ -359,9 +381,7 @@ export class ControlClient {
     const waiting = this.waiting.get(reply.id) ?? (reply.id === 0 ? this.waiting.values().next().value : undefined)
     this.waiting.delete(reply.id)
     if ('error' in reply) {
-      const {message, hint, exitCode, bug} = reply.error
-      const text = bug ? `internal error in the domain process: ${message}` : message
-      waiting?.reject(new OperatorError(text, {hint, exitCode}))
+      waiting?.reject(errorOf(reply))
       return undefined
     }
     waiting?.resolve(reply.result)

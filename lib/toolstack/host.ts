@@ -10,9 +10,17 @@ import type {DomainConfig} from '../control/domain-config.js'
 import {type DomainRecord, HostDirectory} from '../control/host-directory.js'
 import {hostCpus, hostMemory, memoryForGuests} from '../control/host-size.js'
 import {type Arrival, reserveDomain, startDomainProcess} from '../control/launcher.js'
+import type {PieceQueue} from '../control/piece-queue.js'
 import {isAlive, signalProcess} from '../control/process-identity.js'
-import type {DomainStatus, MemoryRequest, OperationName, Operations, SharedMemory} from '../control/protocol.js'
-import {ControlClient, DomainGoneError} from '../control/socket.js'
+import type {
+  DomainStatus,
+  MemoryRequest,
+  OperationName,
+  Operations,
+  SendRequest,
+  SharedMemory,
+} from '../control/protocol.js'
+import {ControlClient, DomainGoneError, openStream} from '../control/socket.js'
 import {domainRuntime} from './runtime.js'
 import type {SavedDomain} from './saved-domain.js'
 import {VerbatimError} from './verbatim-error.js'
@@ -80,6 +88,11 @@ export class Host {
   /** Opens a connection to a domain process. Errors: DomainGoneError. */
   connect(record: DomainRecord): Promise<ControlClient> {
     return ControlClient.connect(this.directory.socketPath(record.key))
+  }
+
+  /** The stream of a domain that leaves. Errors: OperatorError, also DomainGoneError. */
+  openStream(record: DomainRecord, request: SendRequest): Promise<PieceQueue> {
+    return openStream(this.directory.socketPath(record.key), request)
   }
 
   /** One question and its answer. Errors: DomainGoneError; OperatorError after `patienceMs` without an answer. */

@@ -3,10 +3,11 @@ import {randomUUID} from 'node:crypto'
 import {createWriteStream, realpathSync, statSync} from 'node:fs'
 import {resolve} from 'node:path'
 import type {Writable} from 'node:stream'
-import {pipeline} from 'node:stream/promises'
+import {finished} from 'node:stream/promises'
 import {OperatorError} from '../../base/errors.js'
 import type {DomainConfig} from '../../control/domain-config.js'
 import type {DomainRecord} from '../../control/host-directory.js'
+import type {PieceQueue} from '../../control/piece-queue.js'
 import type {AfterSave} from '../../control/protocol.js'
 import {encodeSaveHead} from '../../control/save-file.js'
 import {DomainGoneError} from '../../control/socket.js'
@@ -25,23 +26,26 @@ interface Task {
 async function saveToPipe(host: Host, {record, config, after}: Task, out: Writable, end: boolean): Promise<void> {
   const id = randomUUID()
   const domain = await host.connect(record)
-  const sending = await host.connect(record)
+  let stream: PieceQueue | undefined
   try {
-    const stream = await sending.send({live: after === 'run', config, id, isMigration: false})
-    await pipeline(stream, out, {end}).catch(cause => {
-      throw new OperatorError(`the saved domain cannot be written: ${cause.message}`, {cause})
-    })
+    stream = await host.openStream(record, {live: after === 'run', config, id, isMigration: false})
+    try {
+      await stream.writeTo(out)
+      if (end) await finished(out.end())
+    } catch (cause) {
+      throw new OperatorError(`the saved domain cannot be written: ${(cause as Error).message}`, {cause})
+    }
     await domain.request('sent', {id})
     if (after === 'pause') await domain.request('pause', {})
     await domain.request('migrated', {id, outcome: after === 'end' ? 'accepted' : 'refused'})
     if (after === 'end') await domain.closed
   } catch (error) {
     // The domain goes on; whoever sees this end may save it again at once.
-    sending.close()
+    stream?.close()
     await domain.request('migrated', {id, outcome: 'refused'}).catch(() => {})
     throw error
   } finally {
-    sending.close()
+    stream?.close()
     domain.close()
   }
 }

@@ -2,7 +2,8 @@
  * Where a stream comes from: a file, which can be read anywhere and mapped, or a pipe or socket, which comes once and in order.
  */
 import {closeSync, fstatSync, readSync} from 'node:fs'
-import {Socket} from 'node:net'
+import {Socket, type SocketConstructorOpts} from 'node:net'
+import {PieceQueue} from '../../control/piece-queue.js'
 
 /** See the file's head. */
 export interface StreamSource {
@@ -65,49 +66,33 @@ class FileSource implements StreamSource {
 
 class PipeSource implements StreamSource {
   readonly file = undefined
-  private readonly socket: Socket
-  private waiting: (() => void) | undefined
-  private ended = false
-
+  private readonly pieces: PieceQueue
   readonly headCrc: number
   offset: number
 
   constructor(fd: number, {bytes, crc}: StreamHead) {
     this.offset = bytes
     this.headCrc = crc
-    this.socket = new Socket({fd, readable: true, writable: false})
-    const wake = () => this.waiting?.()
-    this.socket.on('readable', wake)
-    for (const event of ['end', 'close', 'error'])
-      this.socket.on(event, () => {
-        this.ended = true
-        wake()
-      })
+    const options = {fd, readable: true, writable: false}
+    this.pieces = new PieceQueue(onread => new Socket({...options, onread} as SocketConstructorOpts))
   }
 
   async read(into: Uint8Array): Promise<number> {
     let filled = 0
     while (filled < into.length) {
-      const {readableLength} = this.socket
-      const piece: Buffer | null =
-        readableLength === 0 ? null : this.socket.read(Math.min(readableLength, into.length - filled))
-      if (piece !== null) {
-        into.set(piece, filled)
-        filled += piece.length
-      } else if (this.ended) break
-      else {
-        await new Promise<void>(resolve => {
-          this.waiting = resolve
-          // Asks for more where the buffer is empty.
-          this.socket.read(0)
-        })
-      }
+      // A stream that breaks is one that ends.
+      const piece = await this.pieces.next().catch(() => undefined)
+      if (piece === undefined) break
+      const part = piece.subarray(0, into.length - filled)
+      into.set(part, filled)
+      filled += part.length
+      this.pieces.skip(part.length)
     }
     this.offset += filled
     return filled
   }
 
   close(): void {
-    this.socket.destroy()
+    this.pieces.close()
   }
 }

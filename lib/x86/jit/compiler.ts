@@ -61,13 +61,15 @@ export interface CompilerHost {
 interface Wanted {
   readonly block: KnownBlock
   readonly optimize: boolean
+  /** The counter that has run down. */
+  readonly counter?: number
 }
 
 export class Compiler {
   /** By head. */
   private readonly waiting = new Map<number, Wanted>()
-  /** Blocks that translations are under way for, by ticket. */
-  private readonly asked = new Map<number, KnownBlock>()
+  /** What translations are under way for, by ticket. */
+  private readonly asked = new Map<number, Wanted>()
   /** Where regions in their first form begin, by the address of their counter. */
   private readonly counted = new Map<number, KnownBlock>()
   private tickets = 0
@@ -98,7 +100,7 @@ export class Compiler {
   optimize(counter: number): void {
     const block = this.counted.get(counter)
     this.counted.delete(counter)
-    if (block !== undefined) this.want({block, optimize: true})
+    if (block !== undefined) this.want({block, optimize: true, counter})
   }
 
   private want(wanted: Wanted): void {
@@ -117,11 +119,12 @@ export class Compiler {
     if (this.service !== undefined && this.waiting.size < batchSize && ++this.turns < patience) return
     this.turns = 0
     const jobs: TranslationJob[] = []
-    for (const {block, optimize} of this.waiting.values()) {
+    for (const wanted of this.waiting.values()) {
+      const {block, optimize} = wanted
       if (!this.host.isCurrent(block) || (!optimize && !this.host.wanted(block))) continue
       const {page, mode, ripLow, ripHigh} = this.host.facts(block)
       const ticket = this.tickets++
-      this.asked.set(ticket, block)
+      this.asked.set(ticket, wanted)
       const met = this.host.met(block)
       jobs.push({epoch: this.epoch, ticket, page, mode, ripLow, ripHigh, met, optimize, taken: this.taken})
     }
@@ -152,18 +155,22 @@ export class Compiler {
     this.taken++
     this.size += size
     const stillCurrent = (ticket: number) => {
-      const block = this.asked.get(ticket)
-      return block !== undefined && this.host.isCurrent(block) ? block : undefined
+      const wanted = this.asked.get(ticket)
+      return wanted !== undefined && this.host.isCurrent(wanted.block) ? wanted : undefined
     }
     const again = inside.map(stillCurrent)
     const alive = regions.map(({ticket}) => stillCurrent(ticket))
     for (const ticket of answered) this.asked.delete(ticket)
     if (full || this.size > maximumSize || !this.host.hasRoom(regions.length)) return this.host.forgetAll()
-    for (const block of again) if (block !== undefined) this.host.cool(block)
-    if (alive.every(block => block === undefined)) return
+    for (const wanted of again) {
+      if (wanted === undefined) continue
+      if (wanted.counter === undefined) this.host.cool(wanted.block)
+      else this.counted.set(wanted.counter, wanted.block)
+    }
+    if (alive.every(wanted => wanted === undefined)) return
     const functions = this.host.instantiate(module)
     for (const [index, {entries, counter}] of regions.entries()) {
-      const block = alive[index]
+      const block = alive[index]?.block
       if (block === undefined) continue
       const slot = this.host.place(functions[`r${index}`])
       const optimized = counter === undefined

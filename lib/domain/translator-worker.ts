@@ -21,32 +21,39 @@ export interface TranslatorStart {
   readonly port: MessagePort
 }
 
-/** Blocks that go into one module at most. */
-const largestBatch = 64
+/** Regions that go into one module at most. Optimized ones take long, and others wait meanwhile. */
+const largestBatch = {first: 64, optimized: 4} as const
+
+type Form = keyof typeof largestBatch
 
 const {memory: wasm, vcpuBase, records, port} = workerData as TranslatorStart
 const memory = linearMemory(wasm)
 const translator = new RegionTranslator(memory, vcpuBase, records)
-port.on('message', (first: readonly TranslationJob[]) => {
+const waiting: Record<Form, TranslationJob[]> = {first: [], optimized: []}
+port.on('message', (jobs: readonly TranslationJob[]) => {
   // Nothing is asked for: the guest has become quiet.
-  if (first.length === 0) return giveMemoryBack()
-  // Whatever else waits goes into the same module; of an epoch that is over nothing is wanted.
-  let jobs = [...first]
-  while (jobs.length < largestBatch) {
-    const more = receiveMessageOnPort(port)
-    if (more === undefined) break
-    jobs.push(...(more.message as readonly TranslationJob[]))
+  if (jobs.length === 0) return giveMemoryBack()
+  note(jobs)
+  for (let form = nextForm(); form !== undefined; form = nextForm()) {
+    make(waiting[form].splice(0, largestBatch[form]), form)
+    for (let more = receiveMessageOnPort(port); more !== undefined; more = receiveMessageOnPort(port))
+      note(more.message as readonly TranslationJob[])
   }
-  const {epoch} = jobs.at(-1)!
-  jobs = jobs.filter(job => job.epoch === epoch)
-  const optimized = jobs.filter(({optimize}) => optimize)
-  if (optimized.length < jobs.length)
-    make(
-      jobs.filter(({optimize}) => !optimize),
-      compilers.first,
-    )
-  if (optimized.length > 0) make(optimized, compilers.optimized)
 })
+
+/** Of an epoch that is over nothing is wanted. */
+function note(jobs: readonly TranslationJob[]): void {
+  for (const job of jobs) {
+    const list = waiting[job.optimize ? 'optimized' : 'first']
+    if (list[0]?.epoch !== job.epoch) list.length = 0
+    list.push(job)
+  }
+}
+
+/** First forms come first: until they are there the guest is interpreted. */
+function nextForm(): Form | undefined {
+  return (['first', 'optimized'] as const).find(form => waiting[form].length > 0)
+}
 
 /**
  * How the engine compiles each form: the first one, which is soon replaced, is never optimized by its counters; the other at once, and loops as they
@@ -64,11 +71,11 @@ const compilers = {
 } as const
 
 /** Has jobs for one form translated and compiled. */
-function make(jobs: readonly TranslationJob[], {during, after}: (typeof compilers)[keyof typeof compilers]): void {
+function make(jobs: readonly TranslationJob[], form: Form): void {
   const {bytes, ...batch} = translator.translate(jobs)
-  for (const flag of during) setFlagsFromString(flag)
+  for (const flag of compilers[form].during) setFlagsFromString(flag)
   const made: Translated = {batch, module: new WebAssembly.Module(bytes)}
-  for (const flag of after) setFlagsFromString(flag)
+  for (const flag of compilers[form].after) setFlagsFromString(flag)
   port.postMessage(made)
   Atomics.store(memory.int32, (vcpuBase + state.pending) >> 2, 1)
 }

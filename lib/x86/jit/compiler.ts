@@ -8,7 +8,7 @@ import type {TranslationBatch, TranslationJob} from './translator.js'
 /** Hot blocks that wait for one module together: one module is far cheaper than many. */
 const batchSize = 16
 
-/** Turns that a smaller batch waits before it goes to another thread. */
+/** Turns that a smaller batch waits before it goes to another thread that is busy. */
 const patience = 10
 
 /** Turns that pass before links are found anew for the sake of better translations: all are, which takes a search each. */
@@ -105,10 +105,10 @@ export class Compiler {
 
   private want(wanted: Wanted): void {
     this.waiting.set(wanted.block.head, wanted)
-    if (this.waiting.size >= batchSize) this.flush()
+    if (this.waiting.size >= batchSize || (this.service !== undefined && this.asked.size === 0)) this.flush()
   }
 
-  /** Takes in what is ready, and has translated what waits: another thread gets fewer, larger batches. */
+  /** Takes in what is ready, and has translated what waits: another thread that has something to do gets fewer, larger batches. */
   flush(): void {
     this.collect()
     if (++this.turnsLinked >= linkPatience && this.linksAreOld) {
@@ -116,7 +116,8 @@ export class Compiler {
       this.linksAreOld = false
       this.turnsLinked = 0
     }
-    if (this.service !== undefined && this.waiting.size < batchSize && ++this.turns < patience) return
+    const isBusy = this.service !== undefined && this.asked.size > 0
+    if (isBusy && this.waiting.size < batchSize && ++this.turns < patience) return
     this.turns = 0
     const jobs: TranslationJob[] = []
     for (const wanted of this.waiting.values()) {

@@ -44,6 +44,9 @@ export interface CodeWatcher {
   firstCode(page: number): void
 }
 
+/** Above the bits of an offset in a page: there is a translation. */
+export const isTranslated = 0x1000
+
 const buckets = 1 << 16
 const longestBlock = 64
 
@@ -215,7 +218,10 @@ export class CodeCache {
     }
   }
 
-  /** Offsets in its page of the blocks that have been met there, at the address and in the mode of a block: what has run so far. */
+  /**
+   * Offsets in its page of the blocks that have been met there, at the address and in the mode of a block: what has run so far. With `isTranslated`
+   * added for those that have a translation.
+   */
   met(head: number): number[] {
     const {uint32} = this
     const {page, mode, ripLow, ripHigh} = this.facts(head)
@@ -227,7 +233,8 @@ export class CodeCache {
         uint32[at + Word.mode] === mode &&
         uint32[at + Word.rip] >>> 12 === ripLow >>> 12 &&
         uint32[at + Word.rip + 1] === ripHigh
-      if (isAlike) offsets.push(uint32[at + Word.rip] & 0xfff)
+      if (isAlike)
+        offsets.push((uint32[at + Word.rip] & 0xfff) | (uint32[at + Word.translation] === 0 ? 0 : isTranslated))
     }
     return offsets
   }

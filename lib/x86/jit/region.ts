@@ -61,15 +61,21 @@ const maximumInstructions = 600
 /** Decodes at a RIP inside the region's page; undefined when there is nothing to translate (fault, page end, spans pages). */
 export type DecodeAt = (rip: number) => {decoded: DecodedInstruction; template: Template} | undefined
 
+/** Where to look: blocks that have not run are not worth it, and one that is translated already can be linked to. */
+export interface Bounds {
+  hasRun(rip: number): boolean
+  stopsAt(rip: number): boolean
+}
+
 /** The blocks that are reached from `start`; none when there is nothing to translate. */
-export function findBlocks(start: number, decodeAt: DecodeAt, hasRun: (rip: number) => boolean): RegionBlock[] {
+export function findBlocks(start: number, decodeAt: DecodeAt, {hasRun, stopsAt}: Bounds): RegionBlock[] {
   const starts = new Set<number>([start])
   const entries = new Set<number>([start])
   const seen = new Map<number, RegionInstruction>()
   const work = [start]
   while (work.length > 0 && starts.size <= maximumBlocks && seen.size < maximumInstructions) {
     // Nearest first: what is far away is the least likely to belong to the loop.
-    for (let rip = work.shift()!; !seen.has(rip); ) {
+    for (let rip = work.shift()!; !seen.has(rip) && (rip === start || !stopsAt(rip)); ) {
       const found = decodeAt(rip)
       if (found === undefined) break
       const instruction: RegionInstruction = {
@@ -91,7 +97,7 @@ export function findBlocks(start: number, decodeAt: DecodeAt, hasRun: (rip: numb
         continue
       }
       for (const target of targetsOf(instruction, next)) {
-        if (!hasRun(target.rip)) continue
+        if (!hasRun(target.rip) || (target.rip !== start && stopsAt(target.rip))) continue
         if (target.after) entries.add(target.rip)
         if (!starts.has(target.rip)) {
           starts.add(target.rip)

@@ -57,6 +57,7 @@ export function translate(blocks: Region, context: TranslationContext): Code {
   // The baseline form has few locals: more than 32 bytes of them are zeroed by a slow loop.
   const budget = optimized ? code.local('i32') : undefined
   const count = blocks.length
+  const page = Math.floor(blocks[0].rip / 4096)
   const isLong = blocks[0].instructions[0].decoded.variant.codeBits === 64
   let current = 0
 
@@ -126,7 +127,8 @@ export function translate(blocks: Region, context: TranslationContext): Code {
       ways.leave(linked ? context.linkCell() : undefined, instruction.changedAfter, flags, labels.length + depth),
     fault: (flags, depth) => ways.fault(instruction.rip, instruction.changedBefore, flags, labels.length + depth),
     faultedIf: (flags, depth) => ways.faultedIf(flags, labels.length + depth),
-    returnsTo: rip => blocks[current].targets.has(rip),
+    // The baseline form keeps nothing in locals behind a call, and can leave to where another region goes on.
+    returnsTo: rip => blocks[current].targets.has(rip) || (!optimized && Math.floor(rip / 4096) === page),
     pushPlace: rip => code.i32Const(context.page + (rip & 0xfff)),
     linkCell: () => context.linkCell(),
     recordAddress: () => context.recordAddress(instruction.decoded, instruction.rip),

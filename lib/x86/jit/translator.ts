@@ -5,6 +5,7 @@
  * Pages under translation hold decoded blocks, so every store to them is noticed: the engine drops the blocks, and with them a
  * translation that was on its way.
  */
+import {isTranslated} from '../code-cache.js'
 import type {DecodedInstruction} from '../decode/instruction-record.js'
 import {recordBytes} from '../decode/record.js'
 import {writeRecord} from '../decode/write-record.js'
@@ -32,7 +33,7 @@ export interface TranslationJob {
   readonly mode: number
   readonly ripLow: number
   readonly ripHigh: number
-  /** Offsets in the page of blocks that have run: only these are worth translating. */
+  /** Offsets in the page of blocks that have run: only these are worth translating. With `isTranslated` where a translation begins already. */
   readonly met: readonly number[]
   /** The optimized form is wanted, not the first one. */
   readonly optimize: boolean
@@ -110,7 +111,13 @@ export class RegionTranslator {
         continue
       }
       const met = new Set(job.met)
-      const blocks = findBlocks(start, this.decoder(job), rip => met.has(pageOffset(rip)))
+      const translated = (rip: number) =>
+        met.has(pageOffset(rip) | isTranslated) ||
+        this.underWay.some(({covered}) => covered.get(where(rip)) === 'entry')
+      const blocks = findBlocks(start, this.decoder(job), {
+        hasRun: rip => met.has(pageOffset(rip)) || met.has(pageOffset(rip) | isTranslated),
+        stopsAt: job.optimize ? () => false : translated,
+      })
       if (blocks.length === 0) continue
       for (const {rip, entry} of blocks) covered.set(where(rip), entry ? 'entry' : 'inside')
       const region = asRegion(job.optimize ? unrollLoops(blocks) : blocks)

@@ -17,7 +17,7 @@ import {Code, type Module} from '../wasm/builder.js'
 import {blockHead} from './block-head.js'
 import {record, recordBytes} from './decode/record.js'
 import {Status} from './interpret.js'
-import {linkCell, pushTranslation, regionParameters} from './links.js'
+import {linkCell, neverEpoch, pushTranslation, regionParameters} from './links.js'
 import {fetchTable, pushIsMapped, pushModeBase, pushPlace, toEntryOffset} from './mmu/probe.js'
 import {pushPreempted} from './preemption.js'
 import {AccessKind, ExitReason, jumpCache, state} from './state.js'
@@ -125,6 +125,9 @@ function dispatcher(cpuBase: number, regionType: number, handlerType: number, re
     code.localGet(cpu)
     code.memory('i32.load', state.codeEpoch)
     code.memory('i32.store', linkCell.epoch)
+    code.localGet(cell)
+    code.i32Const(neverEpoch)
+    code.memory('i32.store', linkCell.checked)
     code.localGet(cell)
     code.localGet(place)
     code.localGet(rip)

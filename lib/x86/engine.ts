@@ -291,6 +291,7 @@ export class Engine {
   /** What leads from one translation to another is to be found anew. */
   private newEpoch(): void {
     this.vcpu.setU32(state.codeEpoch, this.vcpu.u32(state.codeEpoch) + 1)
+    this.vcpu.setU32(state.linkEpoch, this.vcpu.u32(state.linkEpoch) + 1)
   }
 
   /** Has translated what has become hot since, and takes in what is ready. */

@@ -6,6 +6,7 @@
  *   4   u32  codeEpoch when that was found; all code dropped since makes it worthless
  *   8   u32  addend of the fetch TLB's entry of the target's page: the page must still lie there
  *   16  i64  target: a cell of an indirect jump has met another one
+ *   24  u32  linkEpoch when all of that was last looked at: it changes with every flush of the TLB, and with codeEpoch
  *
  * When all of that still holds, the next translation is called at once, else the dispatcher searches, and fills the cell (`linkCell` in state).
  * A guest CALL is a call here, so that the translation goes on where it was when the callee's RET leads there; a jump is a tail call.
@@ -17,9 +18,9 @@ import {fetchTable, pushIsMapped, pushPlace, toEntryOffset} from './mmu/probe.js
 import {pushPreempted} from './preemption.js'
 import {AccessKind, state} from './state.js'
 
-export const linkCell = {bytes: 32, translation: 0, epoch: 4, addend: 8, target: 16} as const
+export const linkCell = {bytes: 32, translation: 0, epoch: 4, addend: 8, target: 16, checked: 24} as const
 
-/** No code has it: the epoch of a cell that holds nothing. */
+/** No code has it: both epochs of a cell that holds nothing. */
 export const neverEpoch = 0xffffffff
 
 /** Calls inside each other: what V8's stack of a thread holds with room to spare. */
@@ -84,7 +85,7 @@ function leaveCode(cpuBase: number, status: number): Code {
 /** First parameters of both. */
 const [target, cell] = [0, 1]
 
-/** Sets `entry` to the fetch TLB's entry of an address; branches to label 0 when that cannot be had. */
+/** Sets `entry` to the fetch TLB's entry of an address; branches to label 1 when that cannot be had. */
 function leaveUnlessMapped(code: Code, {cpuBase, entry, refill}: Locals, address: number, mode: number): void {
   code.localGet(address)
   toEntryOffset(code)
@@ -97,7 +98,7 @@ function leaveUnlessMapped(code: Code, {cpuBase, entry, refill}: Locals, address
   code.i32Const(AccessKind.fetch)
   code.call(refill)
   code.op('i32.eqz')
-  code.brIf(1)
+  code.brIf(2)
   code.end()
 }
 
@@ -106,34 +107,60 @@ interface Locals {
   readonly cpuBase: number
   readonly cpu: number
   readonly entry: number
-  readonly epoch: number
+  readonly epochs: Epochs
   readonly refill: number
 }
 
-/** Branches to label 0 unless the cell is right and nothing waits; leaves the code's epoch in `epoch`. */
+/** Locals with codeEpoch and linkEpoch as they were at the start. */
+interface Epochs {
+  readonly code: number
+  readonly links: number
+}
+
+/** Branches to label 0 unless the cell is right and nothing waits. */
 function leaveUnlessLinked(code: Code, locals: Locals, mode: number): void {
-  const {cpuBase, cpu, entry, epoch} = locals
-  leaveUnlessMapped(code, locals, target, mode)
+  const {cpuBase, cpu, entry, epochs} = locals
   code.localGet(cell)
   code.memory('i64.load', linkCell.target)
   code.localGet(target)
   code.op('i64.ne')
   code.brIf(0)
+  code.block()
+  code.localGet(cell)
+  code.memory('i32.load', linkCell.checked)
+  code.localGet(epochs.links)
+  code.op('i32.eq')
+  code.brIf(0)
+  leaveUnlessMapped(code, locals, target, mode)
   code.localGet(cell)
   code.memory('i32.load', linkCell.epoch)
-  code.localGet(cpu)
-  code.memory('i32.load', state.codeEpoch)
-  code.localTee(epoch)
+  code.localGet(epochs.code)
   code.op('i32.ne')
-  code.brIf(0)
+  code.brIf(1)
   code.localGet(cell)
   code.memory('i32.load', linkCell.addend)
   code.localGet(entry)
   code.memory('i32.load', cpuBase + fetchTable(mode) + 8)
   code.op('i32.ne')
-  code.brIf(0)
+  code.brIf(1)
+  code.localGet(cell)
+  code.localGet(epochs.links)
+  code.memory('i32.store', linkCell.checked)
+  code.end()
   pushPreempted(code, cpu, entry)
   code.brIf(0)
+}
+
+/** Reads the epochs. */
+function readEpochs(code: Code, cpu: number): Epochs {
+  const epochs = {code: code.local('i32'), links: code.local('i32')}
+  code.localGet(cpu)
+  code.memory('i32.load', state.codeEpoch)
+  code.localSet(epochs.code)
+  code.localGet(cpu)
+  code.memory('i32.load', state.linkEpoch)
+  code.localSet(epochs.links)
+  return epochs
 }
 
 /** Makes the target's page the one whose code runs; pushes what an indirect call of the cell's translation takes. `word` is an i32 local. */
@@ -167,11 +194,11 @@ function jumpCode({cpuBase, regionType, refill}: LinkContext, mode: number): Cod
   const code = new Code(['i64', 'i32'])
   const cpu = code.local('i32')
   const entry = code.local('i32')
-  const epoch = code.local('i32')
   code.i32Const(cpuBase)
   code.localSet(cpu)
+  const epochs = readEpochs(code, cpu)
   code.block()
-  leaveUnlessLinked(code, {cpuBase, cpu, entry, epoch, refill}, mode)
+  leaveUnlessLinked(code, {cpuBase, cpu, entry, epochs, refill}, mode)
   enterTarget(code, cpu, entry)
   code.returnCallIndirect(regionType)
   code.end()
@@ -185,8 +212,11 @@ function callCode({cpuBase, regionType, dispatch, refill}: LinkContext, mode: nu
   const [returnRip, returnPlace] = [2, 3]
   const cpu = code.local('i32')
   const entry = code.local('i32')
-  const epoch = code.local('i32')
   const depth = code.local('i32')
+  code.i32Const(cpuBase)
+  code.localSet(cpu)
+  const epochs = readEpochs(code, cpu)
+  const locals = {cpuBase, cpu, entry, epochs, refill}
   /** The caller's page runs again. */
   const enterReturnPage = () => {
     code.localGet(cpu)
@@ -199,11 +229,10 @@ function callCode({cpuBase, regionType, dispatch, refill}: LinkContext, mode: nu
     code.localGet(returnRip)
     code.localGet(returnPlace)
     code.i32Const(64 | mode)
-    code.localGet(epoch)
+    code.localGet(epochs.code)
     code.call(dispatch)
   }
-  code.i32Const(cpuBase)
-  code.localTee(cpu)
+  code.localGet(cpu)
   code.memory('i32.load', state.callDepth)
   code.localSet(depth)
   code.block()
@@ -211,7 +240,7 @@ function callCode({cpuBase, regionType, dispatch, refill}: LinkContext, mode: nu
   code.i32Const(deepest)
   code.op('i32.ge_u')
   code.brIf(0)
-  leaveUnlessLinked(code, {cpuBase, cpu, entry, epoch, refill}, mode)
+  leaveUnlessLinked(code, locals, mode)
   code.localGet(cpu)
   code.localGet(depth)
   code.i32Const(1)
@@ -238,11 +267,6 @@ function callCode({cpuBase, regionType, dispatch, refill}: LinkContext, mode: nu
   code.op('i64.ne')
   code.brIf(0)
   code.localGet(cpu)
-  code.memory('i32.load', state.codeEpoch)
-  code.localGet(epoch)
-  code.op('i32.ne')
-  code.brIf(0)
-  code.localGet(cpu)
   code.memory('i32.load', state.mmuMode)
   code.localGet(cpu)
   code.memory('i32.load', state.codeBits)
@@ -250,11 +274,23 @@ function callCode({cpuBase, regionType, dispatch, refill}: LinkContext, mode: nu
   code.i32Const(64 | mode)
   code.op('i32.ne')
   code.brIf(0)
-  leaveUnlessMapped(code, {cpuBase, cpu, entry, epoch, refill}, returnRip, mode)
+  code.block()
+  code.localGet(cpu)
+  code.memory('i32.load', state.linkEpoch)
+  code.localGet(epochs.links)
+  code.op('i32.eq')
+  code.brIf(0)
+  code.localGet(cpu)
+  code.memory('i32.load', state.codeEpoch)
+  code.localGet(epochs.code)
+  code.op('i32.ne')
+  code.brIf(1)
+  leaveUnlessMapped(code, locals, returnRip, mode)
   pushPlace(code, entry, cpuBase + fetchTable(mode), returnRip)
   code.localGet(returnPlace)
   code.op('i32.ne')
-  code.brIf(0)
+  code.brIf(1)
+  code.end()
   enterReturnPage()
   code.i32Const(Status.next)
   code.return()
@@ -271,9 +307,6 @@ function callCode({cpuBase, regionType, dispatch, refill}: LinkContext, mode: nu
   code.i32Const(Status.blockEnd)
   code.return()
   code.end()
-  code.localGet(cpu)
-  code.memory('i32.load', state.codeEpoch)
-  code.localSet(epoch)
   dispatchOn()
   return code
 }

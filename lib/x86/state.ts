@@ -75,6 +75,7 @@ export const state = {
   callDepth: 1200, //     u32, dispatchers that run inside the outermost one
   linkCell: 1212, //      u32, the cell that wants to know where the dispatcher goes next (links.ts), 0 none
   codeEpoch: 1204, //     u32, counts how often decoded code has been dropped
+  linkEpoch: 1216, //     u32, counts that, and flushes of the TLB: links have to be looked at again
 } as const
 
 /** Why generated code returned to the run loop (in `exitReason`). */

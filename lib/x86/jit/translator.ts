@@ -176,7 +176,10 @@ export class RegionTranslator {
   private cell(): number {
     const at = this.nextRecord
     this.nextRecord += linkCell.bytes
-    if (this.nextRecord <= this.records.end) this.memory.view.setUint32(at + linkCell.epoch, neverEpoch, true)
+    if (this.nextRecord <= this.records.end) {
+      this.memory.view.setUint32(at + linkCell.epoch, neverEpoch, true)
+      this.memory.view.setUint32(at + linkCell.checked, neverEpoch, true)
+    }
     return at
   }
 

@@ -37,6 +37,12 @@ export class Tlb {
       for (let index = 0; index < filled; index++) this.empty(uint32[log + index] >>> 2)
     }
     uint32[filledAt] = 0
+    this.forgetLinks()
+  }
+
+  /** Links lead to where they led only as long as code is mapped where it was. */
+  private forgetLinks(): void {
+    this.memory.uint32[(this.base + state.linkEpoch) >>> 2]++
   }
 
   /** Empties the entry at a word offset: no address with its tag has its index. */
@@ -50,6 +56,7 @@ export class Tlb {
   flushPage(low: number): void {
     for (const mode of [0, 1])
       for (let kind = 0; kind < tlb.kinds; kind++) this.empty(this.entryOf(low, mode, kind) >>> 2)
+    this.forgetLinks()
   }
 
   /** Byte offset of the entry that an address has, if any; `low` is its low half. */

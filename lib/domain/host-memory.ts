@@ -103,6 +103,11 @@ export function canReachHostMemory(): boolean {
   return findLibc() !== undefined
 }
 
+/** Where a memory is in this process; undefined without libc. */
+export function addressOf(memory: WebAssembly.Memory): number | undefined {
+  return findLibc()?.addressOf(new Uint8Array(memory.buffer))
+}
+
 /**
  * Lets go of what this process has but does not use: memory it has freed, and pages of its program and libraries that it needed once. Those
  * stay in the host's cache, for all domains together, and come back when they are touched. Takes some milliseconds.

@@ -12,6 +12,7 @@ import {field} from '../../hypervisor/record.js'
 import type {Guest, Machine} from '../guest.js'
 import {carriedFrames, describeMachine, takeBlocks, takeValues} from './machine-state.js'
 import {blockVersion, pageBytes, RecordType, type StreamStart, type StreamState} from './record.js'
+import {TouchedPages} from './touched-pages.js'
 import type {StreamWriter} from './writer.js'
 
 /** With so few dirty pages left, another live round gains nothing. */
@@ -129,10 +130,17 @@ async function preCopy(
 
 /** Every page that is not zero. */
 async function sendAll({machine}: LeavingGuest, writer: StreamWriter, onPages: (pages: number) => void): Promise<void> {
+  const {memory, layout} = machine
   const frames = carriedFrames(machine)
-  for (let first = 0; first < frames; first += chunkFrames) {
-    const chunk = Array.from({length: Math.min(chunkFrames, frames - first)}, (_, index) => first + index)
-    await writer.frames(machine, chunk.filter(isFilled(machine)), onPages)
+  const touched = new TouchedPages(memory.wasm)
+  try {
+    for (let first = 0; first < frames; first += chunkFrames) {
+      const pages = touched.within(layout.ramBase + first * pageBytes, Math.min(chunkFrames, frames - first))
+      const filled = pages.map(page => first + page).filter(isFilled(machine))
+      await writer.frames(machine, filled, onPages)
+    }
+  } finally {
+    touched.close()
   }
 }
 

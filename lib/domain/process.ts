@@ -346,6 +346,7 @@ export class DomainProcess implements DomainService {
     if (guest === undefined || guest.dom0.read(`/local/domain/${this.domid}/control/${feature}`) !== '1') {
       throw new OperatorError('the guest does not listen to control/shutdown', {exitCode: 10})
     }
+    if (request === 'suspend') guest.record.setF64(field.wallStepMs, 0)
     requestShutdown(guest.dom0, this.domid as DomId, request)
   }
 

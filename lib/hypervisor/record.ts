@@ -62,7 +62,7 @@ export const field = {
   writtenSummary: 0x5820, // 32 × u32, atomic
   wallOffsetMs: 0x58a0, //   f64  what the guest's wall clock shows more than UTC
   harvest: 0x58a8, //        u32  atomic: 1 while the main thread waits for a harvest of dirty frames
-  wallStepMs: 0x58b0, //     f64  UTC at guest time 0, to be shown when the guest next suspends; 0 none
+  wallStepMs: 0x58b0, //     f64  UTC at guest time 0, to be shown when the guest suspends, which ends at once then; 0 when suspending is a shutdown
   parkedNs: 0x58b8, //       f64  guest time when the vCPU was last parked
   parked: 0x58ac, //         u32  atomic: while the vCPU waits with its state complete in memory, the number of that wait; else 0
   copied: 0x5740, //         80 bytes: a record of the guest that spans two pages, for a moment

@@ -105,6 +105,17 @@ t.test('every port can be taken, and a VIRQ beyond port 255 still fires', async 
   t.equal(last, -Errno.nospc)
 })
 
+t.test('a restored guest that suspends goes on, however often it is asked to', async t => {
+  const guest = guestWithWords()
+  const suspend = 2
+  guest.memory.view.setFloat64(field.wallStepMs, 1.8e12, true)
+  for (let time = 0; time < 3; time++) t.equal(guest.op(Hypercall.schedOp, 2, suspend), 1)
+  t.same(guest.shutdowns, [])
+  guest.memory.view.setFloat64(field.wallStepMs, 0, true)
+  t.equal(guest.op(Hypercall.schedOp, 2, suspend), 0)
+  t.same(guest.shutdowns, [suspend], 'another is shut down')
+})
+
 t.test('shutdown stops the domain whatever reason is given', async t => {
   for (const [reason, told] of [
     [0, 0],

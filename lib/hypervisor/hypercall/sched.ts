@@ -76,7 +76,8 @@ function shutdown(context: Context, args: Arguments, use: (reason: number) => nu
 const suspendCancelled = 1
 
 /**
- * A guest reads its wall clock anew when it wakes. One that was asked to suspend for that alone (after a restore) is woken at once; that is no shutdown.
+ * A guest reads its wall clock anew when it wakes. One that was asked to suspend for that alone (after a restore) is woken at once; that is no shutdown,
+ * however often: one that is moved again while it suspends is asked again, and may do so twice on its new host.
  */
 function suspendOrShutDown({record, vcpu, layout, shutDown}: Context, reason: number): number {
   const utcMs = record.f64(field.wallStepMs)
@@ -84,7 +85,6 @@ function suspendOrShutDown({record, vcpu, layout, shutDown}: Context, reason: nu
     shutDown(reason)
     return 0
   }
-  record.setF64(field.wallStepMs, 0)
   showWallClock(vcpu.memory, layout, utcMs)
   return suspendCancelled
 }

@@ -22,7 +22,7 @@ export interface TranslatorStart {
 }
 
 /** Regions that go into one module at most. Optimized ones take long, and others wait meanwhile. */
-const largestBatch = {first: 64, optimized: 4} as const
+const largestBatch = {first: 32, optimized: 2} as const
 
 type Form = keyof typeof largestBatch
 
@@ -34,7 +34,7 @@ port.on('message', (jobs: readonly TranslationJob[]) => {
   // Nothing is asked for: the guest has become quiet.
   if (jobs.length === 0) return giveMemoryBack()
   note(jobs)
-  for (let form = nextForm(); form !== undefined; form = nextForm()) {
+  for (let form = nextForm('optimized'); form !== undefined; form = nextForm(form)) {
     make(waiting[form].splice(0, largestBatch[form]), form)
     for (let more = receiveMessageOnPort(port); more !== undefined; more = receiveMessageOnPort(port))
       note(more.message as readonly TranslationJob[])
@@ -50,9 +50,10 @@ function note(jobs: readonly TranslationJob[]): void {
   }
 }
 
-/** First forms come first: until they are there the guest is interpreted. */
-function nextForm(): Form | undefined {
-  return (['first', 'optimized'] as const).find(form => waiting[form].length > 0)
+/** First forms, until which the guest is interpreted, and optimized ones take turns when both wait. */
+function nextForm(former: Form): Form | undefined {
+  const order = former === 'first' ? (['optimized', 'first'] as const) : (['first', 'optimized'] as const)
+  return order.find(form => waiting[form].length > 0)
 }
 
 /**

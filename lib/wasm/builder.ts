@@ -11,9 +11,13 @@
  */
 import {pureOps, typeCode, type WasmType} from './opcodes.js'
 
+/** Buffers to write into: engines make one slowly, and a module takes several for each function. */
+const spare: Uint8Array[] = []
+const mostSpare = 8
+
 /** A growing row of bytes with LEB128 writers. */
 export class Bytes {
-  data = new Uint8Array(256)
+  data = spare.pop() ?? new Uint8Array(8192)
   length = 0
 
   byte(value: number): void {
@@ -66,14 +70,17 @@ export class Bytes {
     }
   }
 
+  /** A name, of ASCII letters. */
   text(value: string): void {
-    const encoded = new TextEncoder().encode(value)
-    this.unsigned(encoded.length)
-    this.append(encoded)
+    this.unsigned(value.length)
+    for (let at = 0; at < value.length; at++) this.byte(value.charCodeAt(at))
   }
 
-  taken(): Uint8Array {
-    return this.data.subarray(0, this.length)
+  /** A copy of what was written, which is the last that is asked of this object. */
+  taken(): Uint8Array<ArrayBuffer> {
+    const bytes = this.data.slice(0, this.length)
+    if (spare.length < mostSpare) spare.push(this.data)
+    return bytes
   }
 
   private grow(least: number): void {
@@ -265,13 +272,7 @@ export class Code extends Bytes {
       if (hint >= at) this.unlikelyAt[index] = hint + opening.length
   }
 
-  /** Offsets of unlikely branches from the start of the local declarations. */
-  hints(): number[] {
-    const declarations = this.declarations().length
-    return this.unlikelyAt.map(at => at + declarations)
-  }
-
-  private declarations(): Bytes {
+  private declarations(): Uint8Array {
     const body = new Bytes()
     const runs: [count: number, type: WasmType][] = []
     for (const type of this.localTypes) {
@@ -284,18 +285,19 @@ export class Code extends Bytes {
       body.unsigned(count)
       body.byte(typeCode[type])
     }
-    return body
+    return body.taken()
   }
 
-  /** Size, local declarations, body, end: the entry of the code section. */
-  entry(): Uint8Array {
-    const body = this.declarations()
-    body.append(this.taken())
-    body.byte(0x0b)
+  /** The finished body. Its entry in the code section: size, local declarations, code, end; offsets of unlikely branches from the declarations on. */
+  finished(): {entry: Uint8Array; hints: number[]} {
+    const declarations = this.declarations()
+    const code = this.taken()
     const out = new Bytes()
-    out.unsigned(body.length)
-    out.append(body.taken())
-    return out.taken()
+    out.unsigned(declarations.length + code.length + 1)
+    out.append(declarations)
+    out.append(code)
+    out.byte(0x0b)
+    return {entry: out.taken(), hints: this.unlikelyAt.map(at => at + declarations.length)}
   }
 }
 
@@ -351,9 +353,7 @@ export class Module {
   /** Adds and exports a function and gives its index. */
   function(name: string, parameters: readonly WasmType[], results: readonly WasmType[], code: Code): number {
     return (
-      this.imports.length +
-      this.functions.push({name, type: this.type(parameters, results), entry: code.entry(), hints: code.hints()}) -
-      1
+      this.imports.length + this.functions.push({name, type: this.type(parameters, results), ...code.finished()}) - 1
     )
   }
 
@@ -403,7 +403,7 @@ export class Module {
     section(out, 10, this.functions.length, body => {
       for (const {entry} of this.functions) body.append(entry)
     })
-    return out.data.slice(0, out.length)
+    return out.taken()
   }
 
   /** The custom section that tells engines which branches are seldom taken; others ignore it. */

@@ -79,7 +79,8 @@ export function findBlocks(start: number, decodeAt: DecodeAt, {hasRun, stopsAt}:
       const found = decodeAt(rip)
       if (found === undefined) break
       const instruction: RegionInstruction = {
-        ...found,
+        decoded: found.decoded,
+        template: found.template,
         rip,
         flagsBefore: true,
         flagsAfter: true,
@@ -177,7 +178,12 @@ function assemble(starts: Set<number>, entries: Set<number>, seen: Map<number, R
 
 /** Indices of the blocks that follow a block in the region. */
 export function successorsOf({successors, targets}: RegionBlock): number[] {
-  return successors.flatMap(rip => targets.get(rip) ?? [])
+  const indices: number[] = []
+  for (const rip of successors) {
+    const at = targets.get(rip)
+    if (at !== undefined) indices.push(at)
+  }
+  return indices
 }
 
 /** What is lowered for an instruction, given who looks at its flags. */

@@ -68,13 +68,21 @@ function pageOffset(rip: number): number {
   return rip & 0xfff
 }
 
+/** Of code at a place in a page: it has run, it begins a translation, it begins or is in one that is under way. */
+const Place = {met: 1, translated: 2, entry: 4, inside: 8} as const
+
+/** Places in a page, at an address, in a mode, and in the form wanted. */
+type Covered = Map<string, Map<number, number>>
+
 export class RegionTranslator {
   private epoch = 0
   private nextRecord: number
   /** Number of the latest batch of the epoch. */
   private batch = 0
   /** Blocks in regions that the engine may not have taken in yet. */
-  private underWay: {readonly batch: number; readonly covered: ReadonlyMap<string, 'entry' | 'inside'>}[] = []
+  private underWay: {readonly batch: number; readonly covered: Covered}[] = []
+  /** What is known of each place in the page of the current job: bits of Place. */
+  private readonly places = new Uint8Array(4096)
 
   constructor(
     private readonly memory: LinearMemory,
@@ -98,28 +106,26 @@ export class RegionTranslator {
     this.batch++
     const found: {job: TranslationJob; region: Region; counter: number | undefined}[] = []
     const inside: number[] = []
-    const covered = new Map<string, 'entry' | 'inside'>()
+    const covered: Covered = new Map()
     this.underWay = this.underWay.filter(({batch}) => batch > jobs[0].taken)
     this.underWay.push({batch: this.batch, covered})
     for (const job of jobs) {
-      const where = (rip: number) => `${rip}/${job.page}/${job.mode}/${job.optimize}`
       const start = (job.ripHigh | 0) * 2 ** 32 + job.ripLow
-      const known = this.underWay.map(({covered}) => covered.get(where(start)))
-      if (known.includes('entry')) continue
-      if (known.includes('inside')) {
+      const {places} = this
+      const own = this.notePlaces(job, covered)
+      const known = places[pageOffset(start)]
+      if ((known & Place.entry) !== 0) continue
+      if ((known & Place.inside) !== 0) {
         inside.push(job.ticket)
         continue
       }
-      const met = new Set(job.met)
-      const translated = (rip: number) =>
-        met.has(pageOffset(rip) | isTranslated) ||
-        this.underWay.some(({covered}) => covered.get(where(rip)) === 'entry')
+      const end = job.optimize ? 0 : Place.translated | Place.entry
       const blocks = findBlocks(start, this.decoder(job), {
-        hasRun: rip => met.has(pageOffset(rip)) || met.has(pageOffset(rip) | isTranslated),
-        stopsAt: job.optimize ? () => false : translated,
+        hasRun: rip => (places[pageOffset(rip)] & Place.met) !== 0,
+        stopsAt: rip => (places[pageOffset(rip)] & end) !== 0,
       })
       if (blocks.length === 0) continue
-      for (const {rip, entry} of blocks) covered.set(where(rip), entry ? 'entry' : 'inside')
+      for (const {rip, entry} of blocks) own.set(pageOffset(rip), entry ? Place.entry : Place.inside)
       const region = asRegion(job.optimize ? unrollLoops(blocks) : blocks)
       found.push({job, region, counter: job.optimize ? undefined : this.counter()})
     }
@@ -154,6 +160,26 @@ export class RegionTranslator {
       inside,
       size: bytes.length,
     }
+  }
+
+  /** Fills `places` for a job; gives what a batch covers of its page. */
+  private notePlaces(
+    {page, mode, optimize, ripLow, ripHigh, met}: TranslationJob,
+    covered: Covered,
+  ): Map<number, number> {
+    const {places} = this
+    const key = `${page}/${mode}/${optimize}/${ripHigh}/${ripLow >>> 12}`
+    let own = covered.get(key)
+    if (own === undefined) {
+      own = new Map()
+      covered.set(key, own)
+    }
+    places.fill(0)
+    for (const place of met)
+      places[place & 0xfff] = (place & isTranslated) === 0 ? Place.met : Place.met | Place.translated
+    for (const batch of this.underWay)
+      for (const [offset, place] of batch.covered.get(key) ?? []) places[offset] |= place
+    return own
   }
 
   private record(decoded: DecodedInstruction, rip: number): number {

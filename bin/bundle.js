@@ -1,6 +1,7 @@
 /**
  * Makes dist/bundle of lib/: the same programs in few files, because loading a module takes Node.js longer than running it does. Each
- * thread of a domain gets a file of its own, the vCPU's also the interpreter's handlers for common instructions; xl and the domain's main thread have further ones for what they load when they need it.
+ * thread of a domain gets a file of its own, the vCPU's also the interpreter's handlers for common instructions; xl and the domain's main
+ * thread have further ones for what they load when they need it.
  *
  * Rule of use: after the compiler (`npm run build`), which checks what is only stripped here. Folders are as deep as those of dist/lib, so
  * that a URL relative to a module leads to the same place from either.

@@ -39,11 +39,11 @@ export function runSession(
     stdin.setRawMode!(true)
   }
   const interrupted = Object.entries(deadlySignals).map(([signal, status]) => {
-    const leave = (): void => {
+    const die = (): void => {
       restore()
       process.exit(status)
     }
-    return [signal as NodeJS.Signals, leave] as const
+    return [signal as NodeJS.Signals, die] as const
   })
   return new Promise(resolve => {
     let over = false
@@ -54,14 +54,13 @@ export function runSession(
       restore()
       process.off('exit', restore)
       process.off('SIGCONT', continued)
-      for (const [signal, leave] of interrupted) process.off(signal, leave)
+      for (const [signal, die] of interrupted) process.off(signal, die)
       stdin.off('data', onInput)
       stdin.off('error', ignore)
       stdin.pause()
       // A pipe that its writer holds open, or a terminal, would keep this process alive.
       ;(stdin as {unref?: () => void}).unref?.()
-      if (end === 'detached') hangUp(stream)
-      else stream.destroy()
+      if (end === 'ended') stream.destroy()
       resolve(end)
     }
     const onInput = (bytes: Buffer): void => {
@@ -77,15 +76,14 @@ export function runSession(
     // A person has seen what he leaves. A script's key comes with the attachment: it gets what the domain had printed by then.
     const leave = (): void => {
       leaving = true
-      if (terminal) return finish('detached')
-      stream.end()
-      setTimeout(() => finish('detached'), hangUpPatienceMs).unref()
+      hangUp(stream)
+      if (terminal) finish('detached')
     }
     const ignore = (): void => {}
     if (terminal) {
       process.on('exit', restore)
       process.on('SIGCONT', continued)
-      for (const [signal, leave] of interrupted) process.on(signal, leave)
+      for (const [signal, die] of interrupted) process.on(signal, die)
       stdin.setRawMode!(true)
     }
     stdin.on('data', onInput)

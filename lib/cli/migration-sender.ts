@@ -30,10 +30,13 @@ export function receiverCommand(ssh: string, host: string, options: readonly str
 }
 
 /** What is said of a domain that sendDomain has lost sight of. */
-export const outcomeUnknown = {
-  message:
+export function outcomeUnknown(): OperatorError {
+  return new OperatorError(
     'whether the domain runs on the other host is not known: the connection broke at the last moment, and that host does not answer',
-  hint: `here it stays stopped, its name ending in ${handshake.awaySuffix}, and its process goes on asking; see xl(1), migrate`,
+    {
+      hint: `here it stays stopped, its name ending in ${handshake.awaySuffix}, and its process goes on asking; see xl(1), migrate`,
+    },
+  )
 }
 
 /**

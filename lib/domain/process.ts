@@ -354,6 +354,7 @@ export class DomainProcess implements DomainService {
     setImmediate(() => void this.end())
   }
 
+  /** Another uuid: when a successor takes over this domain's. */
   async rename(name: string, uuid = this.config.uuid): Promise<void> {
     const record = await this.host.rename(this.key, name, uuid)
     this.launch.record.config.uuid = uuid

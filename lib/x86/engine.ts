@@ -208,12 +208,11 @@ export class Engine {
 
   private writeRecords(head: number, list: readonly DecodedInstruction[], low: number, high: number): void {
     const {uint32} = this.vcpu.memory
-    this.handlers.provide(list)
     let rip = signedAddress(low, high)
     let at = head
     for (const decoded of list) {
       at += recordBytes
-      writeRecord(uint32, at, decoded, rip, this.handlers.indexOf(decoded)!)
+      writeRecord(uint32, at, decoded, rip, this.handlers.indexOf(decoded))
       rip += decoded.length
     }
     at += recordBytes
@@ -256,7 +255,7 @@ export class Engine {
     this.writeRecords(this.aloneHead, [decoded], low, high)
     vcpu.access.allowOwnPage = true
     const first = this.aloneHead + recordBytes
-    let status = (this.table.get(this.handlers.indexOf(decoded)!) as (record: number) => number)(first)
+    let status = (this.table.get(this.handlers.indexOf(decoded)) as (record: number) => number)(first)
     vcpu.access.allowOwnPage = false
     if (status === Status.next)
       status = (this.table.get(endOfBlockIndex) as (record: number) => number)(first + recordBytes)

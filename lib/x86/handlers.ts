@@ -19,16 +19,11 @@ export function commonHandlers(): Uint8Array<ArrayBuffer> {
 
 /** One instruction of each common variant, in order. The numbers of variants are this process's own, but the order is always the same. */
 function decodeCommon(): DecodedInstruction[] {
-  const byVariant = new Map<number, DecodedInstruction>()
-  const bytes = new Uint8Array(16)
-  for (const hex of commonInstructions) {
-    bytes.fill(0)
-    for (let at = 0; at < hex.length; at += 2) bytes[at / 2] = Number.parseInt(hex.slice(at, at + 2), 16)
-    const decoded = decode(bytes, 0, 0, 64)
+  return commonInstructions.map(hex => {
+    const decoded = decode(Buffer.from(hex.padEnd(32, '0'), 'hex'), 0, 0, 64)
     if (typeof decoded === 'string') throw new Error(`bug: ${hex} is no instruction (${decoded})`)
-    if (!byVariant.has(decoded.variantKey)) byVariant.set(decoded.variantKey, decoded)
-  }
-  return [...byVariant.values()]
+    return decoded
+  })
 }
 
 /** A module with the handlers of some instructions: `h0`, `h1` … */
@@ -66,22 +61,9 @@ export class Handlers {
     if (common !== undefined) this.add(decodeCommon(), common)
   }
 
-  /** Where the handler of an instruction stands in the table. */
-  indexOf({variantKey}: DecodedInstruction): number | undefined {
-    return this.indices[variantKey]
-  }
-
-  /** Makes what is missing for some instructions. */
-  provide(list: readonly DecodedInstruction[]): void {
-    let missing: Map<number, DecodedInstruction> | undefined
-    for (const decoded of list) {
-      if (this.indices[decoded.variantKey] !== undefined) continue
-      missing ??= new Map()
-      missing.set(decoded.variantKey, decoded)
-    }
-    if (missing === undefined) return
-    const examples = [...missing.values()]
-    this.add(examples, new WebAssembly.Module(moduleOf(examples)))
+  /** Where the handler of an instruction stands in the table; it is made when it is the first of its kind. */
+  indexOf(decoded: DecodedInstruction): number {
+    return this.indices[decoded.variantKey] ?? this.add([decoded], new WebAssembly.Module(moduleOf([decoded])))
   }
 
   /** Makes one module of those that came in many. */
@@ -91,12 +73,14 @@ export class Handlers {
     this.modules = 1
   }
 
-  private add(examples: readonly DecodedInstruction[], module: WebAssembly.Module): void {
+  /** Gives the index of the first. */
+  private add(examples: readonly DecodedInstruction[], module: WebAssembly.Module): number {
     const start = this.first + this.examples.length
     for (const [index, decoded] of examples.entries()) this.indices[decoded.variantKey] = start + index
     this.examples.push(...examples)
     this.place(examples, start, module)
     this.modules++
+    return start
   }
 
   private place(examples: readonly DecodedInstruction[], start: number, module: WebAssembly.Module): void {

@@ -100,7 +100,7 @@ async function leave(host: Host, place: Place, report: Report): Promise<unknown[
     try {
       const command = receiverCommand(place.ssh, place.target, paused ? ['-p'] : [])
       const migrated = await sendDomain(host, record, config, command)
-      if (migrated === undefined) throw new OperatorError(outcomeUnknown.message)
+      if (migrated === undefined) throw outcomeUnknown()
       report.print(`${name}: ${describeMigration(migrated, false).at(-1)}`)
     } catch (error) {
       if (host.directory.find({name}) !== undefined) await evacuated.note(name, undefined)

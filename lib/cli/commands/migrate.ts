@@ -1,5 +1,4 @@
 /** `xl migrate`: a running domain to another host. */
-import {OperatorError} from '../../base/errors.js'
 import {readConfigFile} from '../../toolstack/config-file.js'
 import {command, recordOf} from '../command.js'
 import {describeMigration, outcomeUnknown, receiverCommand, sendDomain} from '../migration-sender.js'
@@ -36,7 +35,7 @@ export default command({
       const command = receiverCommand((options.s as string | undefined) ?? 'ssh', target, receiverOptions)
       const migrated = await sendDomain(host, record, sent, command, report)
       if (migrated === undefined) {
-        await report.failure('migrate', new OperatorError(outcomeUnknown.message, outcomeUnknown))
+        await report.failure('migrate', outcomeUnknown())
         return 1
       }
       report.error('Migration successful.')

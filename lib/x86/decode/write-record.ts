@@ -16,6 +16,16 @@ export function setSigned64(words: Uint32Array, at: number, value: number | bigi
   words[at + 1] = value === (value | 0) ? value >> 31 : Math.floor(value / 2 ** 32)
 }
 
+/** What stands for an operand that is not there. */
+const noMemory = {
+  base: state.zero,
+  index: state.zero,
+  scale: 0,
+  displacement: 0,
+  segment: 0xff,
+  addsSegmentBase: false,
+}
+
 /** `at` is the record's byte offset. */
 export function writeRecord(
   words: Uint32Array,
@@ -24,16 +34,15 @@ export function writeRecord(
   rip: number,
   handler: number,
 ): void {
-  const {memory, slots, variant} = decoded
+  const {memory = noMemory, slots, variant} = decoded
   const word = at >>> 2
-  const segmentBase = memory?.addsSegmentBase ? state.segmentBase + memory.segment * 8 : state.zero
-  words[word] = handler | (decoded.length << 16) | ((memory ? memory.segment : 0xff) << 24)
+  const segmentBase = memory.addsSegmentBase ? state.segmentBase + memory.segment * 8 : state.zero
+  words[word] = handler | (decoded.length << 16) | (memory.segment << 24)
   words[word + 1] = slots[0] | (slots[1] << 16)
-  words[word + 2] = slots[2] | ((memory ? memory.base : state.zero) << 16)
-  words[word + 3] =
-    (memory ? memory.index : state.zero) | ((memory ? memory.scale : 0) << 16) | (variant.codeBits << 24)
+  words[word + 2] = slots[2] | (memory.base << 16)
+  words[word + 3] = memory.index | (memory.scale << 16) | (variant.codeBits << 24)
   setSigned64(words, word + 4, decoded.immediate)
-  setSigned64(words, word + 6, memory ? memory.displacement : 0)
+  setSigned64(words, word + 6, memory.displacement)
   setSigned64(words, word + 8, rip)
   words[word + 10] = segmentBase | (decoded.opcode << 16) | (decoded.modrm << 24)
   words[word + 11] = variant.operandBits | (variant.addressBits << 8) | (decoded.prefixes << 16) | (decoded.map << 24)

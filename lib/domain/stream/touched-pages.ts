@@ -15,7 +15,7 @@ const given = 0xc0
 
 /** See the file's head. Where the host does not tell, every page may hold something. */
 export class TouchedPages {
-  private readonly pagemap: number | undefined
+  private pagemap: number | undefined
   private readonly base: number = 0
   /** Pages of the memory that show a file. */
   private readonly files: readonly {first: number; end: number}[] = []
@@ -30,6 +30,8 @@ export class TouchedPages {
     } catch {
       // No such file, or not for us.
     }
+    // A host that does not know of the page with the machine's record knows of none.
+    if (this.within(0, 1).length === 0) this.close()
   }
 
   /** Those of some pages, counted from `offset` on. */
@@ -54,6 +56,7 @@ export class TouchedPages {
 
   close(): void {
     if (this.pagemap !== undefined) closeSync(this.pagemap)
+    this.pagemap = undefined
   }
 }
 

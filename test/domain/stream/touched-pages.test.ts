@@ -20,6 +20,10 @@ function touchedPages(): Set<number> {
   return found
 }
 
+t.test('a host that does not know of the first page, which is always in use, is not believed', async t => {
+  t.equal(touchedPages().size, pages)
+})
+
 t.test('pages that were written to are found, most others are not', async t => {
   for (const page of [0, 5, 4095, 4096, 16383]) bytes[page * 4096 + 4095] = 1
   const found = touchedPages()

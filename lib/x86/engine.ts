@@ -221,8 +221,8 @@ export class Engine {
   }
 
   /**
-   * Lets go of memory that engines keep by module; to be called when nothing runs. Handlers, of which each came in a module when its first
-   * instruction was met, become one module; translations whose blocks are gone become garbage.
+   * Lets go of memory that engines keep by module; to be called when nothing runs. Handlers that came one by one become one module; translations
+   * whose blocks are gone become garbage.
    */
   compact(): void {
     this.handlers.compact()

@@ -186,6 +186,11 @@ export function successorsOf({successors, targets}: RegionBlock): number[] {
   return indices
 }
 
+/** All jumps inside a region, as pairs of block indices. */
+export function jumpsOf(blocks: Region): (readonly [from: number, to: number])[] {
+  return blocks.flatMap((block, from) => successorsOf(block).map(to => [from, to] as const))
+}
+
 /** What is lowered for an instruction, given who looks at its flags. */
 export function loweredTemplate({template, flagsAfter, carryAfter}: RegionInstruction): Template {
   if (!flagsAfter) return withoutFlags(template)

@@ -20,7 +20,7 @@ import {Baseline} from './baseline.js'
 import {arrangeLoops, type Item} from './loops.js'
 import type {Exits} from './lower.js'
 import {Optimized} from './optimized.js'
-import {loweredTemplate, type Region, type RegionBlock, type RegionInstruction, successorsOf} from './region.js'
+import {jumpsOf, loweredTemplate, type Region, type RegionBlock, type RegionInstruction} from './region.js'
 import {planRegisters} from './registers.js'
 import {planSpans} from './spans.js'
 import {DirectWays, SharedWays, type WaysOut} from './ways-out.js'
@@ -212,7 +212,7 @@ export function translate(blocks: Region, context: TranslationContext): Code {
     }
   }
 
-  const jumps = blocks.flatMap((block, from) => successorsOf(block).map(to => [from, to] as const))
+  const jumps = jumpsOf(blocks)
   const items = arrangeLoops(count, jumps)
   const dispatched = dispatchedBlocks(blocks, items, jumps)
   if (optimized) loadForEntry()

@@ -5,7 +5,7 @@
  *   head ─► body ─► head' ─► body' ─► … ─► head
  */
 import {arrangeLoops, type Item} from './loops.js'
-import {type Region, type RegionBlock, successorsOf} from './region.js'
+import {jumpsOf, type Region, type RegionBlock} from './region.js'
 
 /** Instructions of a loop with all its copies, and turns it has then, at most. */
 const longestLoop = 256
@@ -13,7 +13,7 @@ const mostTurns = 4
 
 /** The region with the copies of its innermost loops. */
 export function unrollLoops(blocks: RegionBlock[]): RegionBlock[] {
-  const jumps = blocks.flatMap((block, from) => successorsOf(block).map(to => [from, to] as const))
+  const jumps = jumpsOf(blocks)
   const loops = innermost(arrangeLoops(blocks.length, jumps))
     .map(({first, last}) => ({first, last, turns: turnsOf(blocks, jumps, first, last)}))
     .filter(({turns}) => turns > 1)

@@ -1,5 +1,5 @@
 /**
- * The host's memory behind a domain's: returning pages to the host, huge pages, and files that appear in the domain's memory without being
+ * The host's memory behind a domain's: returning pages to the host, and files that appear in the domain's memory without being
  * read. libc is reached through the optional package koffi, on whichever thread asks first; where there is none, or the host refuses, every
  * call still keeps its promise to the guest or says that it did not.
  *
@@ -19,8 +19,6 @@ import {bug} from '../base/errors.js'
 export interface HostMemory {
   /** Empties a range and returns its pages to the host. It reads as zeros afterwards, whatever was mapped there. */
   giveBack(offset: number, bytes: number): void
-  /** Lets the host back a range with huge pages; false when it does not. */
-  hugePages(offset: number, bytes: number): boolean
   /**
    * Makes a range show a file from a page-aligned position on. Writes stay in this memory: the file keeps its bytes. False when the host
    * cannot, or the file ends before the range does; the range may be empty then. The file must not become shorter as long as it is mapped;
@@ -45,7 +43,7 @@ const pageBytes = 4096
 /** PROT_READ | PROT_WRITE. Source of this and what follows: asm-generic/mman-common.h. */
 const writable = 3
 const Mapping = {private: 2, fixed: 0x10, anonymous: 0x20, noreserve: 0x4000} as const
-const Advice = {dontneed: 4, mergeable: 12, hugepage: 14} as const
+const Advice = {dontneed: 4, mergeable: 12} as const
 
 /**
  * Ranges of a mapped file that are replaced one by one. Each may leave two more mappings, of which Linux grants a process 65,530 (vm.max_map_count),
@@ -165,11 +163,6 @@ export function hostMemory(memory: WebAssembly.Memory): HostMemory {
         }
       }
       all.fill(0, offset, offset + bytes)
-    },
-    hugePages(offset, bytes) {
-      check(offset, bytes)
-      const found = findLibc()
-      return found !== undefined && found.madvise(addressOf(found, offset), bytes, Advice.hugepage) === 0
     },
     mapFile(fd, fileOffset, offset, bytes) {
       check(offset, bytes)

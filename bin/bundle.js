@@ -1,13 +1,15 @@
 /**
  * Makes dist/bundle of lib/: the same programs in few files, because loading a module takes Node.js longer than running it does. Each
- * thread of a domain gets a file of its own, the vCPU's also the interpreter's handlers for common instructions; xl and the domain's main
- * thread have further ones for what they load when they need it.
+ * thread of a domain gets a file of its own, the vCPU's also its core module and the interpreter's handlers for common instructions; xl and
+ * the domain's main thread have further ones for what they load when they need it.
  *
  * Rule of use: after the compiler (`npm run build`), which checks what is only stripped here. Folders are as deep as those of dist/lib, so
  * that a URL relative to a module leads to the same place from either.
  */
 import {rmSync, writeFileSync} from 'node:fs'
 import {build} from 'esbuild'
+import {layoutFor} from '../dist/lib/hypervisor/layout.js'
+import {coreModule} from '../dist/lib/x86/core.js'
 import {commonHandlers} from '../dist/lib/x86/handlers.js'
 
 const programs = [['cli/program', 'cli/start'], ['domain/main'], ['domain/vcpu-worker'], ['domain/translator-worker']]
@@ -31,3 +33,5 @@ for (const names of programs) {
   })
 }
 writeFileSync('dist/bundle/domain/handlers.wasm', commonHandlers())
+const {vcpuBase} = layoutFor(1, 1)
+writeFileSync(`dist/bundle/domain/core-${vcpuBase.toString(16)}.wasm`, coreModule(vcpuBase))

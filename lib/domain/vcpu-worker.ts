@@ -78,10 +78,10 @@ const addToOffset = (ns: number) =>
   memory.view.setFloat64(field.clockOffset, memory.view.getFloat64(field.clockOffset, true) + ns, true)
 addToOffset(hostNow())
 
-/** Handlers of common instructions, which stand beside this file once it is bundled. */
-function builtHandlers(): WebAssembly.Module | undefined {
+/** A module that stands beside this file once it is bundled (bin/bundle.js). */
+function builtModule(name: string): WebAssembly.Module | undefined {
   try {
-    return new WebAssembly.Module(readFileSync(new URL('handlers.wasm', import.meta.url)))
+    return new WebAssembly.Module(readFileSync(new URL(`${name}.wasm`, import.meta.url)))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
@@ -109,7 +109,7 @@ const vcpu: Vcpu = new Vcpu({
     getRandomValues(bytes)
   },
   translateAfter,
-  commonHandlers: builtHandlers(),
+  built: {core: builtModule(`core-${layout.vcpuBase.toString(16)}`), handlers: builtModule('handlers')},
   translator: {
     request: jobs => translator.postMessage(jobs),
     receive: () => receiveMessageOnPort(translator)?.message as Translated | undefined,

@@ -16,11 +16,11 @@ import {addHotList} from './preemption.js'
 import {addStringRuns} from './string-runs.js'
 
 /**
- * The module for a memory of `pages` and the vCPU whose area lies at `cpu`; exports `run() → void` and everything in callable.ts. Imports memory, table `handlers`, the slow functions, and those
- * for misses that are not simple.
+ * The module for the vCPU whose area lies at `cpu`; exports `run() → void` and everything in callable.ts. Imports memory, table `handlers`, the slow
+ * functions, and those for misses that are not simple. Goes with any size of memory: it is written when the project is built.
  */
-export function coreModule(pages: number, cpu: number): Uint8Array<ArrayBuffer> {
-  const module = new Module(pages)
+export function coreModule(cpu: number): Uint8Array<ArrayBuffer> {
+  const module = new Module()
   module.importTable('handlers')
   const fault = (name: string) => module.import(name, ['i32', 'i32', 'i32'], ['i32'])
   const misses = {

@@ -21,6 +21,14 @@ import {slowPaths} from './slow/index.js'
 import {ExitReason, hotList, Segment, state} from './state.js'
 import type {Vcpu} from './vcpu.js'
 
+/** Modules that were written when the project was built; what is missing is written now. */
+export interface BuiltModules {
+  /** core.ts, for this vCPU. */
+  readonly core?: WebAssembly.Module | undefined
+  /** handlers.ts. */
+  readonly handlers?: WebAssembly.Module | undefined
+}
+
 const maximumInstructions = 40
 /** The function table: what ends a block, then interpreter handlers, then translations. */
 const endOfBlockIndex = 1
@@ -36,7 +44,6 @@ export class Engine {
   /** Functions that generated code calls. */
   private readonly callable = new WebAssembly.Table({element: 'anyfunc', initial: callableNames.length})
   private readonly imports: Record<string, WebAssembly.ExportValue>
-  readonly pages: number
   private readonly runCore: () => void
   private readonly handlers: Handlers
   private nextRegion = firstRegion
@@ -51,10 +58,9 @@ export class Engine {
     private readonly translateAfter: number,
     optimizesAtOnce: boolean,
     service?: TranslationService,
-    commonHandlers?: WebAssembly.Module,
+    built: BuiltModules = {},
   ) {
     const {memory, base, tlb} = vcpu
-    this.pages = memory.bytes.length / 65536
     const codePages = area.start
     vcpu.setU32(state.codePages, codePages)
     this.aloneHead = codePages + (memory.bytes.length >>> 12)
@@ -87,7 +93,7 @@ export class Engine {
       system: (record: number, number: number) => slowPaths[number](vcpu, record),
       ...helpers(memory, base),
     }
-    const core = new WebAssembly.Instance(new WebAssembly.Module(coreModule(this.pages, base)), {
+    const core = new WebAssembly.Instance(built.core ?? new WebAssembly.Module(coreModule(base)), {
       env: slow as WebAssembly.ModuleImports,
     })
     for (const [index, name] of callableNames.entries()) {
@@ -97,7 +103,7 @@ export class Engine {
     this.runCore = core.exports.run as () => void
     const {end} = this.instantiate(new WebAssembly.Module(handlerModule([['end', endOfBlock()]])))
     this.table.set(endOfBlockIndex, end)
-    this.handlers = new Handlers(this.table, firstHandler, module => this.instantiate(module), commonHandlers)
+    this.handlers = new Handlers(this.table, firstHandler, module => this.instantiate(module), built.handlers)
   }
 
   /** Runs guest code until it has a reason to stop. */

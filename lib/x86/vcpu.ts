@@ -7,7 +7,7 @@
  *     └── lookup, fault, preempt, hot, smc ◄─┘
  */
 import {atInstruction, type Breakpoint, Watch} from './breakpoints.js'
-import {Engine} from './engine.js'
+import {type BuiltModules, Engine} from './engine.js'
 import type {TranslationService} from './jit/compiler.js'
 import type {LinearMemory} from './memory.js'
 import {GuestAccess, nonCanonical} from './mmu/access.js'
@@ -40,8 +40,7 @@ export interface VcpuOptions {
   readonly optimizesAtOnce?: boolean
   /** A translator on another thread; without one the vCPU's own thread translates. */
   readonly translator?: TranslationService
-  /** The module of handlers.ts, compiled; without it handlers are made when they are needed. */
-  readonly commonHandlers?: WebAssembly.Module
+  readonly built?: BuiltModules
 }
 
 export class Vcpu extends Registers {
@@ -71,7 +70,7 @@ export class Vcpu extends Registers {
       options.translateAfter ?? Number.POSITIVE_INFINITY,
       options.optimizesAtOnce ?? false,
       options.translator,
-      options.commonHandlers,
+      options.built,
     )
   }
 

@@ -3,6 +3,7 @@
  * (frames beyond RAM fault), and a platform that records what is asked of it.
  */
 import {cpuFeatures} from '../../lib/x86/cpuid.js'
+import type {BuiltModules} from '../../lib/x86/engine.js'
 import {type LinearMemory, linearMemory} from '../../lib/x86/memory.js'
 import type {Fault, Outcome, Platform} from '../../lib/x86/platform.js'
 import {state} from '../../lib/x86/state.js'
@@ -39,7 +40,7 @@ export function machine(
   options: {
     translateAfter?: number
     optimizesAtOnce?: boolean
-    commonHandlers?: WebAssembly.Module
+    built?: BuiltModules
     cpl?: number
     map?: readonly MappedPages[]
   } = {},
@@ -100,7 +101,7 @@ export function machine(
     random: bytes => bytes.fill(0x5a),
     ...(options.translateAfter === undefined ? {} : {translateAfter: options.translateAfter}),
     optimizesAtOnce: options.optimizesAtOnce ?? false,
-    ...(options.commonHandlers === undefined ? {} : {commonHandlers: options.commonHandlers}),
+    ...(options.built === undefined ? {} : {built: options.built}),
   })
   vcpu.reset()
   vcpu.setRoot(0, rootFrame)

@@ -9,7 +9,7 @@ import {describeCase, differences, type VectorGroup} from './vectors.js'
 export const tiers = {
   interpreter: {
     translateAfter: Number.POSITIVE_INFINITY,
-    commonHandlers: new WebAssembly.Module(commonHandlers()),
+    built: {handlers: new WebAssembly.Module(commonHandlers())},
   },
   baseline: {translateAfter: 1},
   optimized: {translateAfter: 1, optimizesAtOnce: true},

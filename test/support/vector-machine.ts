@@ -2,6 +2,7 @@
  * Runs native test vectors on the machine of machine.ts: loads a vector's state, runs its code until INT3 or an exception, reads the
  * state back. The pages are those of vectors/state.ts.
  */
+import type {BuiltModules} from '../../lib/x86/engine.js'
 import {loadLegacyImage, storeLegacyImage} from '../../lib/x86/float/x87-state.js'
 import {state as cpu, Segment} from '../../lib/x86/state.js'
 import type {Group} from '../vectors/generator.js'
@@ -22,7 +23,7 @@ export class VectorMachine {
   private readonly machine
   private readonly actual = new VectorState()
 
-  constructor(tier: {translateAfter?: number; optimizesAtOnce?: boolean; commonHandlers?: WebAssembly.Module} = {}) {
+  constructor(tier: {translateAfter?: number; optimizesAtOnce?: boolean; built?: BuiltModules} = {}) {
     this.machine = machine({map: memoryMap, ...tier})
     const {vcpu} = this.machine
     vcpu.setU64(cpu.cr4, 0x406a0n | 0x10000n)

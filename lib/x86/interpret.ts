@@ -8,6 +8,7 @@ import type {Code} from '../wasm/builder.js'
 import {record} from './decode/record.js'
 import {FlagKind} from './flags.js'
 import type {Op, RegisterRef, Template} from './ir/op.js'
+import {loadOf, storeOf} from './ir/types.js'
 import {type CallHelper, Lowering} from './lower.js'
 import {pushModeBase, tlbTable} from './mmu/probe.js'
 import {AccessKind, state} from './state.js'
@@ -59,10 +60,7 @@ export class Interpreter extends Lowering {
 
   protected getRegister(op: Op & {kind: 'get-register'}): void {
     const offset = this.pushRegister(op.ref, op.offset)
-    const access = ({8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load'} as const)[
-      op.bits
-    ]
-    this.code.memory(access!, offset)
+    this.code.memory(loadOf(op.bits), offset)
   }
 
   protected setRegister(op: Op & {kind: 'set-register'}): void {
@@ -74,10 +72,7 @@ export class Interpreter extends Lowering {
       code.op('i64.extend_i32_u')
       return code.memory('i64.store', offset)
     }
-    const access = ({8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store'} as const)[
-      op.bits
-    ]
-    code.memory(access!, offset)
+    code.memory(storeOf(op.bits), offset)
   }
 
   protected registerAddress(op: Op & {kind: 'register-address'}): void {

@@ -4,12 +4,10 @@
  * which is made again when the region's counter has run down. In code that runs here and there, size is what decides about speed.
  */
 import type {Op} from '../ir/op.js'
+import {loadOf, storeOf} from '../ir/types.js'
 import {accessorName} from '../mmu/accessors.js'
 import {state} from '../state.js'
 import {Translator} from './lower.js'
-
-const loadOf = {8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load'} as const
-const storeOf = {8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store'} as const
 
 export class Baseline extends Translator {
   override loadRegisters(): void {}
@@ -22,7 +20,7 @@ export class Baseline extends Translator {
 
   protected override getRegister(op: Op & {kind: 'get-register'}): void {
     this.pushCpu()
-    this.code.memory(loadOf[op.bits as keyof typeof loadOf], this.offsetOf(op.ref) + op.offset)
+    this.code.memory(loadOf(op.bits), this.offsetOf(op.ref) + op.offset)
   }
 
   protected override setRegister(op: Op & {kind: 'set-register'}): void {
@@ -33,7 +31,7 @@ export class Baseline extends Translator {
     // A 32-bit result clears the upper half.
     const wide = op.bits === 32 && offset < state.rip
     if (wide) code.op('i64.extend_i32_u')
-    code.memory(wide ? 'i64.store' : storeOf[op.bits as keyof typeof storeOf], offset)
+    code.memory(wide ? 'i64.store' : storeOf(op.bits), offset)
   }
 
   protected override load(op: Op & {kind: 'load'}): void {

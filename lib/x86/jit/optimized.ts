@@ -5,6 +5,7 @@
 import type {MemoryOp} from '../../wasm/builder.js'
 import type {WasmType} from '../../wasm/opcodes.js'
 import type {Op, Template, ValueId} from '../ir/op.js'
+import {loadOf, storeOf} from '../ir/types.js'
 import {accessorName} from '../mmu/accessors.js'
 import {probeOperand} from '../mmu/probe.js'
 import {state} from '../state.js'
@@ -67,10 +68,7 @@ export class Optimized extends Translator {
     const offset = this.offsetOf(op.ref) + op.offset
     if (offset >= state.rip) {
       this.pushCpu()
-      const access = (
-        {8: 'i32.load8_u', 16: 'i32.load16_u', 32: 'i32.load', 64: 'i64.load', 128: 'v128.load'} as const
-      )[op.bits]
-      return code.memory(access!, offset)
+      return code.memory(loadOf(op.bits), offset)
     }
     code.localGet(this.gpr(offset >> 3))
     if (op.bits === 64) return
@@ -90,10 +88,7 @@ export class Optimized extends Translator {
     if (offset >= state.rip) {
       this.pushCpu()
       this.push(op.value)
-      const access = (
-        {8: 'i32.store8', 16: 'i32.store16', 32: 'i32.store', 64: 'i64.store', 128: 'v128.store'} as const
-      )[op.bits]
-      return code.memory(access!, offset)
+      return code.memory(storeOf(op.bits), offset)
     }
     const local = this.gpr(offset >> 3)
     this.push(op.value)

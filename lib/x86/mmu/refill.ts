@@ -46,8 +46,8 @@ export function addRefill(module: Module, cpu: number, imports: MissImports): Re
     modify: add('slowModify', missCode(refill, AccessKind.write, imports.faultModify)),
     write: add('slowWrite', writeCode(cpu, refill, imports.faultWrite)),
   }
-  add('spanToRead', spanCode(refill, AccessKind.read))
-  add('spanToWrite', spanCode(refill, AccessKind.write))
+  add('spanToRead', missCode(refill, AccessKind.read))
+  add('spanToWrite', missCode(refill, AccessKind.write))
   return {refill, slow}
 }
 
@@ -392,26 +392,16 @@ function pushHalvesAndCall(code: Code, imported: number): void {
   code.call(imported)
 }
 
-function spanCode(refill: number, access: number): Code {
+/** Without an imported function to ask, what is not simple has no place. */
+function missCode(refill: number, access: number, imported?: number): Code {
   const code = new Code(['i64', 'i32'])
   const page = code.local('i32')
   tryRefill(code, page, refill, access)
   code.if('i32')
   pushOperand(code, page)
   code.else()
-  code.i32Const(0)
-  code.end()
-  return code
-}
-
-function missCode(refill: number, access: number, imported: number): Code {
-  const code = new Code(['i64', 'i32'])
-  const page = code.local('i32')
-  tryRefill(code, page, refill, access)
-  code.if('i32')
-  pushOperand(code, page)
-  code.else()
-  pushHalvesAndCall(code, imported)
+  if (imported === undefined) code.i32Const(0)
+  else pushHalvesAndCall(code, imported)
   code.end()
   return code
 }

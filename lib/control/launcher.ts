@@ -53,12 +53,14 @@ export async function startDomainProcess(
 ): Promise<DomainRecord> {
   try {
     const logName = arriving?.name ?? config.name
+    // The domid was asked for once; a domain that is saved, forked or restarted later has another one unless it is asked for again.
+    const {domid: _asked, ...lasting} = config
     const launched: LaunchRecord = {
       version: 1,
       hostDirectory: directory.path,
       key: record.key,
       domid: record.domid,
-      config,
+      config: lasting,
       paused,
       socketPath: directory.socketPath(record.key),
       logPath: directory.logPath(logName),

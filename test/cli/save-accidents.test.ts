@@ -36,6 +36,7 @@ t.test('places where no file can be', async t => {
     [host.folder, /cannot write ".*": it is a folder$/],
     ['/proc/web.save', /cannot write "\/proc\/web\.save": (no such folder|permission denied|operation not permitted)$/],
     [join(host.folder, 'n'.repeat(300)), /cannot write ".*": the name is too long$/],
+    ['', /the name of the file is empty$/],
     ['/dev/full', /the saved domain cannot be written: ENOSPC: no space left on device/],
   ]
   if (process.getuid?.() !== 0) rows.push([join(closed, 'web.save'), /cannot write ".*": permission denied$/])

@@ -67,6 +67,7 @@ async function saveToFile(host: Host, {record, config, after}: Task, path: strin
 
 /** What a path leads to: a file of that name, there or not yet, or something that bytes go into. Errors: OperatorError for a folder. */
 function target(path: string): {path: string} | {device: string} {
+  if (path === '') throw new OperatorError('the name of the file is empty')
   let real: string
   try {
     real = realpathSync(path)
@@ -111,7 +112,7 @@ export default command({
     try {
       const {config: own} = await host.ask(record, 'status', {})
       const config = await configFor(record, own, configFile, options.D === true)
-      const task: Task = {record, config, after: options.c ? 'run' : options.p ? 'pause' : 'end'}
+      const task: Task = {record, config, after: options.p ? 'pause' : options.c ? 'run' : 'end'}
       report.error(`Saving to ${file} new xl format (info ${encodeSaveHead(config).info})`)
       const place = file === '-' ? undefined : target(file)
       if (place === undefined) await saveToPipe(host, task, context.world.stdout, false)

@@ -40,6 +40,26 @@ t.test('info', async t => {
   t.strictSame(row.slice(0, 5), ['Domain-0', '0', '512', '6', 'r-----'])
 })
 
+t.test('a host.cfg that says something else is not passed over', async t => {
+  const folder = t.testdir({})
+  const file = join(folder, 'host.cfg')
+  const environment = {GASTWIRT_HOST: folder}
+  const wrong = ['memory = lots', 'memory = -5', 'memory = 0', 'overcommit = yes', 'overcommit = 2', 'memroy = 4096']
+  for (const line of wrong) {
+    writeFileSync(file, `# this host\n${line}  # as it is\ncpus = 2\n`)
+    t.strictSame(await xlInside(['info'], environment), {
+      status: 1,
+      stdout: '',
+      stderr:
+        `xl: info: ${file}:2: "${line}" is no setting of a host\n` +
+        'hint: settings are memory = MEGABYTES, cpus = NUMBER and overcommit = 0 or 1\n',
+    })
+  }
+  writeFileSync(file, 'memory="2048" # quoted\n\n  cpus = \'3\'\novercommit = 0')
+  t.match(await xlInside(['info', 'total_memory'], environment), {status: 0, stdout: '2048\n'})
+  t.match(await xlInside(['info', 'nr_cpus'], environment), {status: 0, stdout: '3\n'})
+})
+
 t.test('cpu-check', async t => {
   const folder = t.testdir({
     intel: 'vendor_id\t: GenuineIntel\nmodel name\t: Core\nflags\t\t: fpu vmx sse\n',

@@ -61,7 +61,7 @@ export async function readSaveHead(read: (bytes: number) => Promise<Buffer>): Pr
   const [order, mandatory, optional, length] = [0, 4, 8, 12].map(at => fixed.readUInt32LE(saveFileMagic.length + at))
   if (order !== byteOrder) throw new OperatorError('File has wrong byte order')
   if ((mandatory & ~mandatoryFlags) !== 0) {
-    const flags = `0x${(mandatory & ~mandatoryFlags).toString(16)}`
+    const flags = `0x${((mandatory & ~mandatoryFlags) >>> 0).toString(16)}`
     throw new OperatorError(`Savefile has mandatory flag(s) ${flags} which are not supported; need newer xl`)
   }
   if (length < 4 || length > mostConfigBytes) throw new OperatorError(`Savefile head of ${length} bytes at offset 44`)

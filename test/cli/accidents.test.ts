@@ -8,6 +8,8 @@ import t from 'tap'
 import {isAlive, signalProcess} from '../../lib/control/process-identity.js'
 import {realXl, TestHost, until} from '../support/xl.js'
 
+t.setTimeout(120_000)
+
 t.test('kill -9 of a domain process', async t => {
   const host = new TestHost()
   t.teardown(() => host.close())
@@ -24,6 +26,49 @@ t.test('kill -9 of a domain process', async t => {
   t.match(await host.xl(['create', '-q', config]), {status: 0, stderr: ''}, 'its name is free')
   t.notOk(existsSync(host.directory.socketPath(key)), 'its socket is gone')
   t.match(host.directory.list(), [{name: 'web1', domid: 2}])
+})
+
+t.test('commands on a domain that dies meanwhile', async t => {
+  const host = new TestHost()
+  t.teardown(() => host.close())
+  const config = host.config('web1', 'extra="dies"')
+  const file = join(host.folder, 'file')
+  const gone = (name: string) => `xl: ${name}: the domain has gone\n`
+  const rows: [words: string[], status: number, stderr: string | RegExp][] = [
+    [['list'], 0, ''],
+    [['vcpu-list'], 0, ''],
+    [['uptime'], 0, ''],
+    [['sharing'], 0, ''],
+    [['dmesg'], 0, ''],
+    [['console', 'web1'], 0, ''],
+    [['pause', 'web1'], 3, gone('pause')],
+    [['unpause', 'web1'], 3, gone('unpause')],
+    [['sysrq', 'web1', 'h'], 3, gone('sysrq')],
+    [['rename', 'web1', 'web2'], 1, `${gone('rename')}Can't rename domain 'web1'.\n`],
+    [
+      ['shutdown', '-w', 'web1'],
+      1,
+      /^Shutting down domain \d+\nxl: shutdown: the domain has gone\nshutdown failed \(rc=-3\)\n$/,
+    ],
+    [['reboot', 'web1'], 1, /^Rebooting domain \d+\nxl: reboot: the domain has gone\nreboot failed \(rc=-3\)\n$/],
+    [
+      ['mem-set', 'web1', '32'],
+      1,
+      /^xl: mem-set: the domain has gone\ncannot set domid \d+ dynamic max memory to : 32\n$/,
+    ],
+    [['save', 'web1', file], 1, gone('save')],
+    [['fork', 'web1'], 3, gone('fork')],
+    [['dump-core', 'web1', file], 1, `${gone('dump-core')}core dump failed (rc=-3)\n`],
+    [['migrate', '-s', 'false', 'web1', 'there'], 3, gone('migrate')],
+    [['destroy', 'web1'], 0, ''],
+  ]
+  for (const [words, status, stderr] of rows) {
+    t.match(await host.xl(['create', '-q', config]), {status: 0, stderr: ''})
+    t.match(await host.xl(words), {status, stderr}, words.join(' '))
+    // The kernel closes its sockets before it is gone.
+    await until(() => host.directory.list().length === 0)
+    t.notOk(existsSync(file))
+  }
 })
 
 t.test('kill -9 of xl create half way', async t => {

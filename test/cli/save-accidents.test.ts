@@ -240,10 +240,10 @@ t.test('files that are no saved domain, or are damaged', async t => {
     )
   }
   const newer = Buffer.from(bytes)
-  newer.writeUInt32LE(0x103, 36)
+  newer.writeUInt32LE(0x80000103, 36)
   await refused(
     newer,
-    /^xl: restore: Savefile has mandatory flag\(s\) 0x100 which are not supported; need newer xl$/,
+    /^xl: restore: Savefile has mandatory flag\(s\) 0x80000100 which are not supported; need newer xl$/,
     'newer',
   )
   const noConfig = Buffer.from(bytes)

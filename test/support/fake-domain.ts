@@ -11,7 +11,7 @@
  *   deaf          does not listen to shutdown requests
  *   stuck         does not react to destroy
  *   shared=N      shares N KiB, half of it its own
- *   dies          kills itself when its memory is to be set
+ *   dies          kills itself at the first request
  */
 import {OperatorError} from '../../lib/base/errors.js'
 import {ConsoleHub} from '../../lib/control/console-hub.js'
@@ -136,7 +136,6 @@ const service: DomainService = {
     ;({name} = await host.rename(key, to))
   },
   setMemory: async ({limit, kb, hostMemoryKb}) => {
-    if (words.has('dies')) process.kill(process.pid, 'SIGKILL')
     await host.resize(key, kb, hostMemoryKb)
     if (limit === 'maximum') maxMemoryKb = kb
     else memoryKb = kb
@@ -157,6 +156,8 @@ const service: DomainService = {
   attachConsole: stream => hub.attach(stream),
 }
 
+const deadly = new Proxy(service, {get: () => () => process.kill(process.pid, 'SIGKILL')})
+
 if (words.has('die')) process.kill(process.pid, 'SIGKILL')
 if (words.has('hang')) await new Promise(() => setInterval(() => {}, 1 << 30))
 if (words.has('fail')) {
@@ -164,6 +165,8 @@ if (words.has('fail')) {
   await launch.failed(new OperatorError(words.get('fail')!, {exitCode: 3, hint: 'this is a test'}))
   process.exit(1)
 }
-const control = await serveControl(record.socketPath, service, error => console.error(error))
+const control = await serveControl(record.socketPath, words.has('dies') ? deadly : service, error =>
+  console.error(error),
+)
 await launch.ready()
 if (!paused) run()

@@ -31,9 +31,9 @@ export function stateFlags(status: DomainStatus): string {
   ].join('')
 }
 
-/** The three state characters of a vCPU. */
+/** The three state characters of a vCPU. Xen's p is for one that is offline; one that only stands still has none. */
 export function vcpuFlags({state}: VcpuStatus): string {
-  return state === 'offline' ? '--p' : {running: 'r--', blocked: '-b-', paused: '--p'}[state]
+  return {running: 'r--', blocked: '-b-', paused: '---', offline: '--p'}[state]
 }
 
 /** Seconds with one decimal. */

@@ -39,6 +39,8 @@ export interface NumberValue {
   kind: 'number'
   value: number
   text: string
+  /** It was written as true or false, which only YAML knows. */
+  isBoolean?: boolean
   span: Span
 }
 

@@ -40,6 +40,9 @@ export class SettingReader {
     if (setting === undefined) return undefined
     const {value} = setting
     if (value.kind === 'list') throw wrongKind(setting, value, 'a number')
+    if (value.kind === 'number' && value.isBoolean) {
+      throw new ConfigError(value.span, `"${key}" must be a whole number, not ${value.text}`)
+    }
     const number = value.kind === 'number' ? value.value : strtol(value.value)
     const said = value.kind === 'number' ? value.text : `"${value.value}"`
     if (number === undefined || !Number.isSafeInteger(number)) {
@@ -54,6 +57,8 @@ export class SettingReader {
 
   /** 0 or 1; any other number counts as true, as in C. */
   boolean(key: string): boolean | undefined {
+    const value = this.settings.get(key)?.value
+    if (value?.kind === 'number') return value.value !== 0
     const number = this.integer(key, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
     return number === undefined ? undefined : number !== 0
   }

@@ -56,7 +56,8 @@ function convert(source: SourceText, node: Node): ConfigValue {
 }
 
 function scalar(source: SourceText, value: unknown, span: Span, text: string | undefined): ConfigValue {
-  if (typeof value === 'boolean') return {kind: 'number', value: value ? 1 : 0, text: String(value), span}
+  if (typeof value === 'boolean')
+    return {kind: 'number', value: Number(value), text: String(value), isBoolean: true, span}
   if (typeof value === 'number') return {kind: 'number', value, text: text ?? String(value), span}
   if (typeof value === 'string') {
     const quoted = /["']/.test(source.text[span.start]) ? 1 : 0

@@ -6,7 +6,7 @@ import {join} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import t from 'tap'
 import {isAlive, signalProcess} from '../../lib/control/process-identity.js'
-import {realXl, TestHost, until} from '../support/xl.js'
+import {mayMount, realXl, TestHost, until} from '../support/xl.js'
 
 t.setTimeout(120_000)
 
@@ -134,6 +134,22 @@ t.test('output that cannot be written', {skip: !existsSync('/dev/full') && 'need
   })
   t.strictSame(await once(child, 'close'), [1, null])
   t.equal(stderr, 'xl: cannot write the output: no space left on device\n')
+})
+
+t.test('a host directory that has become read-only', {skip: !mayMount && 'needs mounts of its own'}, async t => {
+  const host = new TestHost()
+  t.teardown(() => host.close())
+  await host.xl(['create', '-q', host.config('web1')])
+  const refused = ': cannot use the host directory ".*": the file system is read-only\nhint: .*GASTWIRT_HOST\n'
+  t.match(await host.xlReadOnly(['create', '-q', host.config('web2')]), {
+    status: 3,
+    stdout: '',
+    stderr: new RegExp(`^xl: create${refused}$`),
+  })
+  t.strictSame(readdirSync(host.path).sort(), ['domains', 'log', 'next-domid'])
+  t.match(await host.xlReadOnly(['list', 'web1']), {status: 0, stdout: /\nweb1 +1 /, stderr: ''})
+  t.match(await host.xlReadOnly(['destroy', 'web1']), {status: 0, stderr: ''}, 'its process may still write')
+  t.strictSame(readdirSync(join(host.path, 'domains')), [])
 })
 
 t.test('a disk without room', {skip: process.platform !== 'linux' && 'needs ulimit -f'}, async t => {

@@ -104,6 +104,10 @@ t.test('what console refuses', async t => {
   for (const words of [['-t', 'serial', 'a'], ['-n', '1', 'a'], ['-e', 'long', 'a'], ['99']]) {
     t.match(await host.xl(['console', ...words]), {status: 1, stderr: /Unable to attach console\n$/}, words.join(' '))
   }
+  t.match(await host.xl(['console', '0']), {
+    status: 1,
+    stderr: 'xl: console: domain 0 is this machine; it has no console here\nUnable to attach console\n',
+  })
 })
 
 t.test('escape characters', async t => {

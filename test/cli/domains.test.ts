@@ -60,6 +60,7 @@ t.test('create, list, look, destroy', async t => {
   t.match(await host.xl(['dmesg']), {status: 0, stdout: ''})
 
   await host.xl(['pause', 'web1'])
+  t.match((await host.xl(['vcpu-list', 'web1'])).stdout, /^web1 +1 +0 +0 +--- /m)
   await host.xl(['unpause', '2'])
   t.strictSame(
     (await rows(host)).map(row => row[4]),
@@ -72,6 +73,10 @@ t.test('create, list, look, destroy', async t => {
     stderr: /^xl: rename: Domain with name "db1" already exists\.\nhint: .*\nCan't rename domain 'web2'\.\n$/,
   })
   t.match(await host.xl(['rename', 'web2', 'a b']), {status: 1, stderr: /"a b" cannot be the name/})
+  t.match(await host.xl(['rename', 'web2', 'Domain-0']), {
+    status: 1,
+    stderr: /^xl: rename: "Domain-0" cannot be the name of a domain\nhint: names are .* and are not "Domain-0"\n/,
+  })
   t.strictSame(
     (await rows(host)).map(row => row[0]),
     ['web2', 'db1'],
@@ -105,6 +110,7 @@ t.test('shutdown and reboot', async t => {
     [['b', '---s--']],
     'a preserved domain stays listed',
   )
+  t.match((await host.xl(['vcpu-list', 'b'])).stdout, /^b +2 +0 +0 +--- /m, 'its vCPU does nothing')
   await host.xl(['destroy', 'b'])
   await host.xl(['create', host.config('c')])
   t.match(await host.xl(['shutdown', '-ww', 'c']), {stderr: /Domain 4 has been destroyed\n$/})

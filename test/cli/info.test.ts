@@ -76,7 +76,14 @@ t.test('cpu-check', async t => {
   const json = await check('amd', '--json')
   t.match(JSON.parse(json.stdout), {supported: true, flag: 'svm', technology: 'AMD-V', vendor: 'AuthenticAMD'})
   t.match(JSON.parse((await check('guest', '--json')).stdout), {supported: false, flag: null, insideHypervisor: true})
-  t.match(await check('missing'), {status: 2, stderr: /^xl: cpu-check: cannot read ".*missing"\nhint: /})
+  t.match(await check('missing'), {
+    status: 2,
+    stderr: /^xl: cpu-check: cannot read ".*missing": no such file or directory\nhint: /,
+  })
+  t.match(await check('.'), {
+    status: 2,
+    stderr: /^xl: cpu-check: cannot read ".*": illegal operation on a directory\nhint: /,
+  })
   writeFileSync(join(folder, 'empty'), '')
   t.match(await check('empty'), {status: 1})
 })

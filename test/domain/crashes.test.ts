@@ -7,7 +7,7 @@ import {join} from 'node:path'
 import t from 'tap'
 import {Hypercall} from '../../lib/abi/xen.js'
 import {Shutdown, TinyGuest} from '../support/tiny-guest.js'
-import {realXl, TestHost} from '../support/xl.js'
+import {realXl, TestHost, until} from '../support/xl.js'
 import {littleEndian} from '../vectors/encode.js'
 
 t.setTimeout(280_000)
@@ -102,3 +102,22 @@ for (const [what, {act, log, code = /^> ffffffff\w{8}: {2}(\w\w )+ +\w+/m}] of O
     t.notOk(existsSync(join(host.path, 'lock')))
   })
 }
+
+t.test('a guest that spins, deaf to everything, does as it is told all the same', async t => {
+  const host = new TestHost(realXl)
+  t.teardown(() => host.close())
+  // A guest starts with all events masked, and this one never looks for any.
+  const kernel = host.file('tiny', new TinyGuest().print('it spins\r\n').forEver().kernel())
+  const config = host.file('spin.cfg', `name = "spin"\nkernel = "${kernel}"\nmemory = 8\n`)
+  t.match(await host.xl(['create', '-q', config]), {status: 0, stderr: ''})
+  await until(() => host.printed('spin') !== '')
+  const state = async (): Promise<string> => (await host.xl(['list', 'spin'])).stdout.split(/\s+/)[10]
+  t.equal(await state(), 'r-----')
+  t.match(await host.xl(['pause', 'spin']), {status: 0, stderr: ''})
+  t.equal(await state(), '--p---')
+  t.match(await host.xl(['unpause', 'spin']), {status: 0, stderr: ''})
+  t.match(await host.xl(['shutdown', 'spin']), {status: 1, stderr: /PV control interface not available/})
+  t.match(await host.xl(['destroy', 'spin']), {status: 0, stdout: '', stderr: ''})
+  t.strictSame(readdirSync(join(host.path, 'domains')), [], 'nothing is left of it')
+  t.match(readFileSync(host.directory.logPath('spin'), 'utf8'), /\nDone\. Exiting now\n$/, 'it has not been killed')
+})

@@ -2,7 +2,7 @@
  * xl for tests. `xl(...)` runs the real program as a process in a host directory of its own, with fake domains unless the host was made
  * for `realXl`; `xlInside` runs one command inside this process with streams that keep what is written, for texts and exit statuses.
  */
-import {execFile, spawn} from 'node:child_process'
+import {execFile, spawn, spawnSync} from 'node:child_process'
 import {once} from 'node:events'
 import {existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {tmpdir} from 'node:os'
@@ -28,6 +28,14 @@ export interface Outcome {
 
 /** Starts Node.js without what the test runner would load into every Node.js that a test starts: it cannot run bin/xl. */
 const plainNode = ['-u', 'NODE_OPTIONS', process.execPath]
+
+const readOnly = [
+  ...['unshare', '-Urm', 'sh', '-c'],
+  'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && cd / && exec "$@"',
+]
+
+/** Whether this machine lets its user have mounts of his own, as TestHost.xlReadOnly needs. */
+export const mayMount = spawnSync('unshare', [...readOnly.slice(1), tmpdir(), 'true']).status === 0
 
 /** A host of its own for one test file. */
 export class TestHost {
@@ -70,9 +78,18 @@ export class TestHost {
   }
 
   /** The same with a limit on the size of files, for xl and the domains it starts: a write beyond it fails, as on a full disk. */
-  async xlLimited(kilobytes: number, words: string[]): Promise<Outcome> {
-    const script = `trap '' XFSZ; ulimit -f ${kilobytes}; exec "$@"`
-    const child = spawn('bash', ['-c', script, 'xl', 'env', ...plainNode, this.program, ...words], {
+  xlLimited(kilobytes: number, words: string[]): Promise<Outcome> {
+    return this.xlAfter(['bash', '-c', `trap '' XFSZ; ulimit -f ${kilobytes}; exec "$@"`, 'xl'], words)
+  }
+
+  /** The same with the host directory on a file system that is read-only for this xl. */
+  xlReadOnly(words: string[]): Promise<Outcome> {
+    return this.xlAfter([...readOnly, this.path], words)
+  }
+
+  /** Runs xl by a program that prepares its surroundings. */
+  private async xlAfter([program, ...preparing]: string[], words: string[]): Promise<Outcome> {
+    const child = spawn(program, [...preparing, 'env', ...plainNode, this.program, ...words], {
       env: this.environment,
       stdio: ['ignore', 'pipe', 'pipe'],
     })

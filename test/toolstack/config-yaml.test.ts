@@ -1,6 +1,7 @@
 /** YAML configurations give the same values as xl.cfg, and their mistakes have places too. */
 import t from 'tap'
 import {parseConfig} from '../../lib/toolstack/config-parser.js'
+import {checkConfig} from '../../lib/toolstack/config-schema.js'
 import type {ConfigValue, Settings} from '../../lib/toolstack/config-text.js'
 import {parseYamlConfig} from '../../lib/toolstack/config-yaml.js'
 import {parseDisk} from '../../lib/toolstack/disk-spec.js'
@@ -34,6 +35,11 @@ for (const [text, message] of [
 ] as const) {
   t.throws(() => yaml(text), {message}, JSON.stringify(text))
 }
+
+const check = (text: string) =>
+  checkConfig(yaml(`name: a\nkernel: k\n${text}`), {newUuid: () => '', resolvePath: path => path, hostCpus: 1}).config
+t.equal(check('localtime: true').localtime, true)
+t.throws(() => check('memory: true'), {message: /^web1\.yaml:3:9: "memory" must be a whole number, not true/})
 
 const disk = yaml('disk:\n  - target: /x\n    vdev: xvda\n    format: qcow3\n').get('disk')!.value
 t.throws(

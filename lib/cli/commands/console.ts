@@ -28,7 +28,8 @@ export default command({
     if (options.t !== undefined && options.t !== 'pv') return unable(`the guest has no console of type "${options.t}"`)
     if (options.n !== undefined && Number(options.n) !== 0)
       return unable(`the guest has no console number ${options.n}`)
-    const {record} = host.find(identifier)
+    const {domid, record} = host.find(identifier)
+    if (domid === 0) return unable('domain 0 is this machine; it has no console here')
     if (record === undefined) return unable(`domain "${identifier}" does not exist`)
     let stream: Awaited<ReturnType<Awaited<ReturnType<typeof host.connect>>['console']>>
     try {

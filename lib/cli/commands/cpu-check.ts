@@ -4,6 +4,7 @@
  * Source: proc(5) /proc/cpuinfo; SDM vol. 3C 24.6 (VMX); AMD64 APM vol. 2 15.4 (SVM).
  */
 import {readFileSync} from 'node:fs'
+import {getSystemErrorMap} from 'node:util'
 import {OperatorError} from '../../base/errors.js'
 import {command} from '../command.js'
 
@@ -53,7 +54,12 @@ export default command({
     try {
       text = readFileSync(path, 'utf8')
     } catch (cause) {
-      throw new OperatorError(`cannot read "${path}"`, {hint: 'give another file with --cpuinfo', exitCode: 2, cause})
+      const [, reason] = getSystemErrorMap().get((cause as NodeJS.ErrnoException).errno ?? 0) ?? []
+      throw new OperatorError(`cannot read "${path}": ${reason}`, {
+        hint: 'give another file with --cpuinfo',
+        exitCode: 2,
+        cause,
+      })
     }
     const found = check(text)
     if (options.json) {

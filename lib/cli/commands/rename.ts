@@ -18,7 +18,7 @@ export default command({
       if (record === undefined) throw new OperatorError(`domain ${domid} does not exist`)
       if (!isDomainName(name)) {
         throw new OperatorError(`"${name}" cannot be the name of a domain`, {
-          hint: 'names are one word of letters, digits and _ . : + @ = -',
+          hint: 'names are one word of letters, digits and _ . : + @ = - and are not "Domain-0"',
         })
       }
       await host.ask(record, 'rename', {name})

@@ -26,12 +26,13 @@ export default command({
       for (let cpu = 0; cpu < cpus; cpu++)
         report.print(line('Domain-0', 0, cpu, `${cpu}`, cpu === 0 ? 'r--' : '-b-', timeNs, 'all'))
     }
-    for (const {name, domid, vcpus, config} of await host.statuses()) {
+    for (const {name, domid, vcpus, shutdownReason, config} of await host.statuses()) {
       if (!isWanted(domid)) continue
       for (const vcpu of vcpus) {
         const hard = formatCpuList(config.cpus?.[Math.min(vcpu.id, config.cpus.length - 1)], cpus)
         const cpu = vcpu.cpu === undefined ? '-' : String(vcpu.cpu)
-        report.print(line(name, domid, vcpu.id, cpu, vcpuFlags(vcpu), vcpu.cpuTimeNs, hard))
+        const flags = shutdownReason === undefined ? vcpuFlags(vcpu) : '---'
+        report.print(line(name, domid, vcpu.id, cpu, flags, vcpu.cpuTimeNs, hard))
       }
     }
     if (missing !== undefined) {

@@ -54,7 +54,7 @@ export async function sendDomain(
   const domain = await host.connect(record)
   try {
     // This connection stands for our being there: it stays open until the outcome is told.
-    const stream = await host.openStream(record, {live: true, config, id, isMigration: true})
+    const stream = await host.openStream(record, {live: true, config, id, isMigration: true, compress: false})
     try {
       return await deliver(host, record, {id, config, command, stream, domain}, report)
     } finally {

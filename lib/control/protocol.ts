@@ -111,6 +111,7 @@ export interface SendRequest {
   id: string
   /** The stream can be used once, by a receiver that takes `id` for its token (migration-tokens.ts); otherwise it may be kept and used at any time. */
   isMigration: boolean
+  compress: boolean
 }
 
 /** How far sending has come: passes that are complete, pages sent in all. */

@@ -57,9 +57,7 @@ export class Departure {
 
   private async write(guest: Guest, request: SaveRequest, signal: AbortSignal): Promise<SendReport> {
     const {path, after, config, compress, isScratch} = request
-    if (compress && !canCompress) {
-      throw new OperatorError('this Node.js cannot compress with zstd', {hint: 'it takes Node.js 22.15 or later'})
-    }
+    refuseToCompress(compress)
     const fill = async (file: FileHandle): Promise<SendReport> => {
       const write = async (bytes: Uint8Array) => {
         signal.throwIfAborted()
@@ -81,6 +79,7 @@ export class Departure {
 
   /** DomainService.send. */
   send(request: SendRequest): (stream: Duplex) => void {
+    refuseToCompress(request.compress)
     const guest = this.claim()
     return stream => {
       const migration = new Migration(guest, this.host.domid(), request, stream, line => this.host.log(line))
@@ -171,5 +170,12 @@ export class Departure {
     } finally {
       this.isBusy = false
     }
+  }
+}
+
+/** Errors: OperatorError when this is wanted and cannot be done here. */
+function refuseToCompress(isWanted: boolean): void {
+  if (isWanted && !canCompress) {
+    throw new OperatorError('this Node.js cannot compress with zstd', {hint: 'it takes Node.js 22.15 or later'})
   }
 }

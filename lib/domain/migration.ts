@@ -104,7 +104,7 @@ export class Migration {
       })
     }
     await write(head)
-    const writer = new StreamWriter({write}, head, false)
+    const writer = new StreamWriter({write}, head, request.compress)
     const {live, id, isMigration} = request
     const report = await sendGuest(this.guest, this.domid, writer, {
       live,

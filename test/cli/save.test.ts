@@ -206,6 +206,17 @@ t.test('packed with zstd', async t => {
   }
   t.match(await host.xl(['save', 'web', plain]), {status: 0})
   t.ok(statSync(packed).size < statSync(plain).size)
+  t.match(await host.xl(['restore', plain]), {status: 0})
+  const pipe = spawn(
+    'bash',
+    ['-c', 'env -u NODE_OPTIONS "$0" "$1" save -z web - > "$2"', process.execPath, realXl, packed],
+    {
+      env: host.environment,
+      stdio: 'ignore',
+    },
+  )
+  t.strictSame(await once(pipe, 'close'), [0, null])
+  t.ok(statSync(packed).size < statSync(plain).size, 'into a pipe, too')
   writeFileSync(host.directory.consoleLogPath('web'), '')
   t.match(await host.xl(['restore', packed]), {status: 0})
   await host.says('web')

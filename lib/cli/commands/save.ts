@@ -20,15 +20,21 @@ interface Task {
   readonly record: DomainRecord
   readonly config: DomainConfig
   readonly after: AfterSave
+  readonly compress: boolean
 }
 
 /** The stream into a pipe; what reads it may be on another host. `end`: nothing else goes into it. */
-async function saveToPipe(host: Host, {record, config, after}: Task, out: Writable, end: boolean): Promise<void> {
+async function saveToPipe(
+  host: Host,
+  {record, config, after, compress}: Task,
+  out: Writable,
+  end: boolean,
+): Promise<void> {
   const id = randomUUID()
   const domain = await host.connect(record)
   let stream: PieceQueue | undefined
   try {
-    stream = await host.openStream(record, {live: after === 'run', config, id, isMigration: false})
+    stream = await host.openStream(record, {live: after === 'run', config, id, isMigration: false, compress})
     try {
       await stream.writeTo(out)
       if (end) await finished(out.end())
@@ -51,7 +57,7 @@ async function saveToPipe(host: Host, {record, config, after}: Task, out: Writab
 }
 
 /** Into a file, which appears when it is whole. Resolves when the domain is gone, if it is to end: then its name is free. */
-async function saveToFile(host: Host, {record, config, after}: Task, path: string, compress: boolean): Promise<void> {
+async function saveToFile(host: Host, {record, config, after, compress}: Task, path: string): Promise<void> {
   const domain = await host.connect(record)
   try {
     await domain.request('save', {path, after, config, compress, isScratch: false})
@@ -112,12 +118,13 @@ export default command({
     try {
       const {config: own} = await host.ask(record, 'status', {})
       const config = await configFor(record, own, configFile, options.D === true)
-      const task: Task = {record, config, after: options.p ? 'pause' : options.c ? 'run' : 'end'}
+      const after = options.p ? 'pause' : options.c ? 'run' : 'end'
+      const task: Task = {record, config, after, compress: options.zstd === true}
       report.error(`Saving to ${file} new xl format (info ${encodeSaveHead(config).info})`)
       const place = file === '-' ? undefined : target(file)
       if (place === undefined) await saveToPipe(host, task, context.world.stdout, false)
       else if ('device' in place) await saveToPipe(host, task, createWriteStream(place.device), true)
-      else await saveToFile(host, task, place.path, options.zstd === true)
+      else await saveToFile(host, task, place.path)
       return 0
     } catch (error) {
       await report.failure('save', error)

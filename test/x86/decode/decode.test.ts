@@ -152,6 +152,12 @@ const rows: [title: string, bits: 64 | 32 | 16, rows: [hex: string, expected: st
       ['8d c0', 'undefined'],
       ['0f c7 c8', 'undefined'],
       ['66 c4 e2 70 f2 c2', 'undefined'],
+      // AVX, AVX2, FMA, AVX-512: not offered, so what CPUID does not say is not there.
+      ['c5 f8 77', 'undefined'],
+      ['c5 f8 58 c1', 'undefined'],
+      ['c5 f5 fe c2', 'undefined'],
+      ['c4 e2 f5 98 c2', 'undefined'],
+      ['62 f1 74 48 58 c2', 'undefined'],
       ['8e f0', 'undefined'],
     ],
   ],

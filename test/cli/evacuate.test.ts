@@ -92,16 +92,27 @@ t.test('the rest comes back', async t => {
   }
 })
 
+t.test('one that has ended there is said to have, once', async t => {
+  t.match(await here.xl(['evacuate', '-s', ssh, 'there']), {status: 0})
+  t.match(await there.xl(['destroy', 'busy']), {status: 0})
+  const back = await here.xl(['evacuate', '-s', ssh, '--return', '--as', 'here', 'there'])
+  t.equal(back.status, 1)
+  t.match(back.stderr, /^xl: evacuate: busy is not on there any more$/m)
+  t.strictSame(namesOn(here), ['large', 'small'])
+  t.match(await here.xl(['evacuate', '-s', ssh, '--return', '--as', 'here', 'there']), {status: 0, stdout: ''})
+  t.notOk(existsSync(notes))
+})
+
 t.test('what is refused', async t => {
   t.match(await here.xl(['evacuate', '-n', '0', 'there']), {status: 2, stderr: /between 1 and 16/})
   t.match(await here.xl(['evacuate', '-s', '', 'there']), {status: 2, stderr: /must be reached/})
   const {status, stderr} = await here.xl(['evacuate', '-s', ssh, '-n', '3', 'nowhere'])
   t.equal(status, 1)
-  for (const name of names)
+  for (const name of ['large', 'small'])
     t.match(
       stderr,
       new RegExp(`^xl: evacuate: ${name}: the receiver is gone \\(the transport ended with status 255\\)$`, 'm'),
     )
-  t.strictSame(namesOn(here), ['busy', 'large', 'small'])
+  t.strictSame(namesOn(here), ['large', 'small'])
   t.notOk(existsSync(notes), 'nobody has left')
 })

@@ -3,7 +3,7 @@
  *
  * What has gone where is noted in the host directory, in evacuated.json, until it is back.
  */
-import {spawn} from 'node:child_process'
+import {execFile, spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs'
 import {hostname} from 'node:os'
@@ -119,11 +119,29 @@ async function comeBack(host: Host, place: Place, self: string, report: Report):
       const child = spawn('sh', ['-c', command], {stdio: ['ignore', 'ignore', 'inherit']})
       child.on('error', () => {})
       const [status] = await once(child, 'close')
-      if (status !== 0) throw new OperatorError(`${name} did not come back (status ${status})`)
+      if (status !== 0) {
+        const isGone = await hasEnded(place, name)
+        if (isGone) await evacuated.note(name, undefined)
+        throw new OperatorError(
+          isGone ? `${name} is not on ${target} any more` : `${name} did not come back (status ${status})`,
+        )
+      }
     }
     await evacuated.note(name, undefined)
     report.print(`${name}: back`)
   })
+}
+
+/** True when the other host answers and has no such domain, nor one that is on its way from there. */
+async function hasEnded({ssh, target}: Place, name: string): Promise<boolean> {
+  const listed = await new Promise<string>(resolve => {
+    const child = execFile('sh', ['-c', `exec ${ssh} ${target} xl list`], (error, stdout) =>
+      resolve(error ? '' : stdout),
+    )
+    child.stdin?.end()
+  })
+  const names = listed.split('\n').map(row => row.split(' ')[0])
+  return names[0] === 'Name' && !names.some(other => other === name || other.startsWith(`${name}--`))
 }
 
 /** A word for a shell. */

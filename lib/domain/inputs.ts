@@ -31,7 +31,7 @@ async function readRamdisk(path: string, memoryBytes: number): Promise<Uint8Arra
     const mebibytes = (bytes: number): number => Math.ceil(bytes / 2 ** 20)
     throw new OperatorError(
       `memory of ${mebibytes(memoryBytes)} MiB does not hold a ramdisk of ${mebibytes(size)} MiB`,
-      {exitCode: 3},
+      {hint: `give more than memory = ${mebibytes(size)}: the kernel and its page tables come on top`, exitCode: 3},
     )
   }
   return readInput('ramdisk', path)

@@ -66,7 +66,7 @@ t.test('kernels, ramdisks and sizes', async t => {
   await refused(
     [config(kernel), `ramdisk="${ramdisk}"`],
     3,
-    /^xl: create: memory of 8 MiB does not hold a ramdisk of 3072 MiB\n$/,
+    /^xl: create: memory of 8 MiB does not hold a ramdisk of 3072 MiB\nhint: give more than memory = 3072: .*\n$/,
     'a ramdisk larger than the memory, which is not read',
   )
   await refused([config(kernel), 'memory=1'], 3, /^xl: create: memory of 1 MiB does not hold kernel/, 'memory = 1')

@@ -98,10 +98,13 @@ export interface DomainConfig {
   domid?: number
 }
 
-/** True for a text that may be a domain's name: one word, so that every row of `xl list` has six. */
+/** True for a text that may be a domain's name: one word, so that every row of `xl list` has six; log and core are files of that name. */
 export function isDomainName(name: string): boolean {
-  return /^[A-Za-z0-9_.:+@=-][A-Za-z0-9_.:+@=%~-]{0,127}$/.test(name) && name !== 'Domain-0'
+  return /^[A-Za-z0-9_.:+@=-][A-Za-z0-9_.:+@=%~-]{0,127}$/.test(name) && !['Domain-0', '.', '..'].includes(name)
 }
+
+/** The same for a person. */
+export const domainNameHint = 'names are one word of up to 128 letters, digits and _ . : + @ = -, other than "Domain-0"'
 
 /** True for a value, come from elsewhere, that has what every configuration has, in the form it has there. */
 export function isDomainConfig(value: unknown): value is DomainConfig {

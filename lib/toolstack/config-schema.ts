@@ -12,6 +12,7 @@ import {
   type DomainAction,
   type DomainConfig,
   domainActions,
+  domainNameHint,
   isDomainName,
   type NicConfig,
 } from '../control/domain-config.js'
@@ -114,11 +115,7 @@ function checkName(reader: SettingReader): string {
     throw new VerbatimError('Domain name must be specified.', {hint: 'add a line such as name = "web1"'})
   }
   if (!isDomainName(value.value)) {
-    throw new ConfigError(
-      value.span,
-      `"${value.value}" cannot be the name of a domain`,
-      'names are one word of letters, digits and _ . : + @ = - and are not "Domain-0"',
-    )
+    throw new ConfigError(value.span, `"${value.value}" cannot be the name of a domain`, domainNameHint)
   }
   return value.value
 }

@@ -75,7 +75,7 @@ t.test('create, list, look, destroy', async t => {
   t.match(await host.xl(['rename', 'web2', 'a b']), {status: 1, stderr: /"a b" cannot be the name/})
   t.match(await host.xl(['rename', 'web2', 'Domain-0']), {
     status: 1,
-    stderr: /^xl: rename: "Domain-0" cannot be the name of a domain\nhint: names are .* and are not "Domain-0"\n/,
+    stderr: /^xl: rename: "Domain-0" cannot be the name of a domain\nhint: names are .* other than "Domain-0"\n/,
   })
   t.strictSame(
     (await rows(host)).map(row => row[0]),

@@ -69,6 +69,8 @@ const mistakes: [text: string, message: RegExp][] = [
   ['name=5; kernel="k"', /^c:1:6: "name" must be a string in quotes, not a number/],
   ['name="a b"; kernel="k"', /^c:1:6: "a b" cannot be the name/],
   ['name="Domain-0"; kernel="k"', /cannot be the name/],
+  ['name=".."; kernel="k"', /cannot be the name/],
+  [`name="${'n'.repeat(129)}"; kernel="k"`, /cannot be the name/],
   ['name="x"', /^Neither kernel nor bootloader specified$/],
   [`${base}image="debian"`, /^c:3:1: "image" stands for a kernel/],
   [`${base}memory=0`, /^c:3:8: "memory" must be at least 1 MiB, not 0/],

@@ -4,7 +4,7 @@ import {closeSync, openSync, rmSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {OperatorError} from '../../base/errors.js'
-import {type DomainConfig, isDomainName} from '../../control/domain-config.js'
+import {type DomainConfig, domainNameHint, isDomainName} from '../../control/domain-config.js'
 import type {DomainRecord} from '../../control/host-directory.js'
 import type {Host} from '../../toolstack/host.js'
 import {openSavedDomain} from '../../toolstack/saved-domain.js'
@@ -31,7 +31,7 @@ function childNames(host: Host, parent: string, asked: string | undefined, count
   const wrong = names.find(name => !isDomainName(name))
   if (wrong === undefined) return names
   throw new OperatorError(`"${wrong}" cannot be the name of a domain`, {
-    hint: 'names are one word of up to 128 letters, digits and _ . : + @ = -',
+    hint: domainNameHint,
   })
 }
 

@@ -1,6 +1,6 @@
 /** `xl rename`: another name for a domain, unique on its host. */
 import {OperatorError} from '../../base/errors.js'
-import {isDomainName} from '../../control/domain-config.js'
+import {domainNameHint, isDomainName} from '../../control/domain-config.js'
 import {command} from '../command.js'
 
 export default command({
@@ -18,7 +18,7 @@ export default command({
       if (record === undefined) throw new OperatorError(`domain ${domid} does not exist`)
       if (!isDomainName(name)) {
         throw new OperatorError(`"${name}" cannot be the name of a domain`, {
-          hint: 'names are one word of letters, digits and _ . : + @ = - and are not "Domain-0"',
+          hint: domainNameHint,
         })
       }
       await host.ask(record, 'rename', {name})

@@ -1,36 +1,42 @@
 /**
- * Makes dist/bundle of lib/: the same programs in few files, because loading a module takes Node.js longer than running it does. Each
- * thread of a domain gets a file of its own, the vCPU's also its core module and the interpreter's handlers for common instructions; xl and
- * the domain's main thread have further ones for what they load when they need it.
+ * Makes dist/bundle of lib/: each program as one script, because loading a module takes Node.js longer than running it does, with what V8 makes
+ * of its text (cached-script.js); beside the vCPU's its core module and the interpreter's handlers for common instructions.
  *
  * Rule of use: after the compiler (`npm run build`), which checks what is only stripped here. Folders are as deep as those of dist/lib, so
  * that a URL relative to a module leads to the same place from either.
  */
-import {rmSync, writeFileSync} from 'node:fs'
+import {spawnSync} from 'node:child_process'
+import {copyFileSync, rmSync, writeFileSync} from 'node:fs'
 import {build} from 'esbuild'
 import {layoutFor} from '../dist/lib/hypervisor/layout.js'
+import {domainRuntime} from '../dist/lib/toolstack/runtime.js'
 import {coreModule} from '../dist/lib/x86/core.js'
 import {commonHandlers} from '../dist/lib/x86/handlers.js'
 
-const programs = [['cli/program', 'cli/start'], ['domain/main'], ['domain/vcpu-worker'], ['domain/translator-worker']]
+const programs = ['cli/xl', 'cli/npm-start', 'domain/main', 'domain/vcpu-worker', 'domain/translator-worker']
 
 rmSync('dist/bundle', {recursive: true, force: true})
-for (const names of programs) {
+for (const name of programs) {
   await build({
-    entryPoints: names.map(name => `lib/${name}.ts`),
+    entryPoints: [`lib/${name}.ts`],
+    outfile: `dist/bundle/${name}.cjs`,
     bundle: true,
-    splitting: true,
     packages: 'external',
     platform: 'node',
     target: 'node20',
-    format: 'esm',
-    outbase: 'lib',
-    outdir: 'dist/bundle',
-    // Comments are text that every thread would hold in memory, at two bytes a letter where one is not Latin.
+    format: 'cjs',
+    define: {'import.meta.url': 'scriptUrl'},
+    banner: {js: '(function(exports,require,module,scriptUrl){'},
+    footer: {js: '})'},
+    // Comments are text that every thread would hold in memory.
     minifyWhitespace: true,
-    chunkNames: 'chunks/[name]-[hash]',
     logLevel: 'warning',
   })
+  copyFileSync('bin/cached-script.js', `dist/bundle/${name}.js`)
+  if (name === 'cli/npm-start') continue
+  // Alone, a domain's programs have nothing to do and end by an error, but they have loaded all their modules by then.
+  for (const runtime of new Set([process.execPath, domainRuntime()]))
+    spawnSync(runtime, [`dist/bundle/${name}.js`, 'help'], {env: {...process.env, GASTWIRT_KEEP_CODE: '1'}})
 }
 writeFileSync('dist/bundle/domain/handlers.wasm', commonHandlers())
 const {vcpuBase} = layoutFor(1, 1)

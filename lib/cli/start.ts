@@ -6,7 +6,7 @@
 import {fileURLToPath} from 'node:url'
 import {readConfigFile} from '../toolstack/config-file.js'
 import {Host, hostDirectoryPath} from '../toolstack/host.js'
-import {main, realWorld} from './program.js'
+import {main} from './program.js'
 import {Report, type World} from './report.js'
 import {startDomain} from './start-domain.js'
 
@@ -37,9 +37,4 @@ async function runOnce(world: World): Promise<number> {
   } catch (error) {
     return report.failure('start', error)
   }
-}
-
-/** The process that package.json starts. */
-export async function runStart(world: World = realWorld()): Promise<void> {
-  process.exitCode = await start(world)
 }

@@ -71,7 +71,7 @@ export function domainTitle(domid: number, name: string): string {
 }
 
 /** In the domain process: waits for the record. `onAbandoned` is called when xl is gone before `ready` or `failed`. */
-export function receiveLaunch(onAbandoned: () => void): Promise<Launch> {
+export async function receiveLaunch(onAbandoned: () => void): Promise<Launch> {
   if (process.send === undefined) {
     throw new OperatorError('a domain process is started by "xl create"', {exitCode: 2})
   }

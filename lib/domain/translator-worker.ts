@@ -2,12 +2,12 @@
  * The translator's thread: makes WebAssembly of hot guest code while the vCPU goes on interpreting. It reads guest code from linear memory,
  * compiles, posts the module to the vCPU's thread and makes its run loop look.
  */
-import {setFlagsFromString} from 'node:v8'
 import {type MessagePort, receiveMessageOnPort, workerData} from 'node:worker_threads'
 import type {Translated} from '../x86/jit/compiler.js'
 import {RegionTranslator, type TranslationJob} from '../x86/jit/translator.js'
 import {linearMemory} from '../x86/memory.js'
 import {state} from '../x86/state.js'
+import {apply, during, guestCode, type Setting} from './engine-settings.js'
 import {collectGarbage} from './garbage.js'
 import {releaseUnused} from './host-memory.js'
 
@@ -30,6 +30,8 @@ const {memory: wasm, vcpuBase, records, port} = workerData as TranslatorStart
 const memory = linearMemory(wasm)
 const translator = new RegionTranslator(memory, vcpuBase, records)
 const waiting: Record<Form, TranslationJob[]> = {first: [], optimized: []}
+// The last of the threads has loaded its program.
+apply(guestCode)
 port.on('message', (jobs: readonly TranslationJob[]) => {
   // Nothing is asked for: the guest has become quiet.
   if (jobs.length === 0) return giveMemoryBack()
@@ -60,24 +62,22 @@ function nextForm(former: Form): Form | undefined {
  * How the engine compiles each form: the first one, which is soon replaced, is never optimized by its counters; the other at once, and loops as they
  * are, because those that are worth it are unrolled already.
  */
-const compilers = {
+const compilers: Record<Form, Setting> = {
   first: {
-    during: ['--no-wasm-dynamic-tiering', '--no-wasm-tier-up'],
-    after: ['--wasm-dynamic-tiering', '--wasm-tier-up'],
+    set: ['--no-wasm-dynamic-tiering', '--no-wasm-tier-up'],
+    reset: ['--wasm-dynamic-tiering', '--wasm-tier-up'],
   },
   optimized: {
-    during: ['--no-liftoff', '--no-wasm-loop-peeling', '--no-wasm-loop-unrolling'],
-    after: ['--liftoff', '--wasm-loop-peeling', '--wasm-loop-unrolling'],
+    set: ['--no-liftoff', '--no-wasm-loop-peeling', '--no-wasm-loop-unrolling'],
+    reset: ['--liftoff', '--wasm-loop-peeling', '--wasm-loop-unrolling'],
   },
-} as const
+}
 
 /** Has jobs for one form translated and compiled. */
 function make(jobs: readonly TranslationJob[], form: Form): void {
   const {bytes, ...batch} = translator.translate(jobs)
-  for (const flag of compilers[form].during) setFlagsFromString(flag)
-  const made: Translated = {batch, module: new WebAssembly.Module(bytes)}
-  for (const flag of compilers[form].after) setFlagsFromString(flag)
-  port.postMessage(made)
+  const module = during(compilers[form], () => new WebAssembly.Module(bytes))
+  port.postMessage({batch, module} satisfies Translated)
   Atomics.store(memory.int32, (vcpuBase + state.pending) >> 2, 1)
 }
 

@@ -14,23 +14,23 @@ const manyModules = 8
 
 /** The bytes of the module of common handlers; an engine that is given it need not make them. */
 export function commonHandlers(): Uint8Array<ArrayBuffer> {
-  return moduleOf(decodeCommon())
+  return moduleOf(
+    commonInstructions.map(hex => {
+      const decoded = decode(Buffer.from(hex.padEnd(32, '0'), 'hex'), 0, 0, 64)
+      if (typeof decoded === 'string') throw new Error(`bug: ${hex} is no instruction (${decoded})`)
+      return decoded
+    }),
+  )
 }
 
-/** One instruction of each common variant, in order. The numbers of variants are this process's own, but the order is always the same. */
-function decodeCommon(): DecodedInstruction[] {
-  return commonInstructions.map(hex => {
-    const decoded = decode(Buffer.from(hex.padEnd(32, '0'), 'hex'), 0, 0, 64)
-    if (typeof decoded === 'string') throw new Error(`bug: ${hex} is no instruction (${decoded})`)
-    return decoded
-  })
-}
+/** What a module exports the handler of an instruction's variant as. */
+const nameOf = ({variantId}: DecodedInstruction): string => variantId.toString(36)
 
-/** A module with the handlers of some instructions: `h0`, `h1` … */
+/** A module with the handlers of some instructions. */
 function moduleOf(examples: readonly DecodedInstruction[]): Uint8Array<ArrayBuffer> {
   return handlerModule(
-    examples.map((decoded, index) => [
-      `h${index}`,
+    examples.map(decoded => [
+      nameOf(decoded),
       (callHelper, cpu) => {
         const code = new Code(['i32'])
         const interpreter = new Interpreter(code, callHelper, cpu)
@@ -43,48 +43,53 @@ function moduleOf(examples: readonly DecodedInstruction[]): Uint8Array<ArrayBuff
   )
 }
 
+type HandlerExports = Readonly<Record<string, () => void>>
+
 export class Handlers {
   /** Index in the table by variant key. */
   private readonly indices: (number | undefined)[] = []
-  /** An instruction of each variant that has a handler, in the order of the table. */
-  private readonly examples: DecodedInstruction[] = []
-  /** Modules that the handlers are in. */
+  private count = 0
+  private readonly common: HandlerExports
+  /** Instructions whose handlers are in modules made here, by index in the table, and how many modules these are. */
+  private readonly others = new Map<number, DecodedInstruction>()
   private modules = 0
 
   /** Handlers stand in `table` from `first` on; `common` is the module of {@link commonHandlers}. */
   constructor(
     private readonly table: WebAssembly.Table,
     private readonly first: number,
-    private readonly instantiate: (module: WebAssembly.Module) => Record<string, () => void>,
+    private readonly instantiate: (module: WebAssembly.Module) => HandlerExports,
     common?: WebAssembly.Module,
   ) {
-    if (common !== undefined) this.add(decodeCommon(), common)
+    this.common = common === undefined ? {} : instantiate(common)
   }
 
-  /** Where the handler of an instruction stands in the table; it is made when it is the first of its kind. */
+  /** Where the handler of an instruction stands in the table; it comes there with the first of its kind. */
   indexOf(decoded: DecodedInstruction): number {
-    return this.indices[decoded.variantKey] ?? this.add([decoded], new WebAssembly.Module(moduleOf([decoded])))
+    return this.indices[decoded.variantKey] ?? this.add(decoded)
   }
 
   /** Makes one module of those that came in many. */
   compact(): void {
     if (this.modules < manyModules) return
-    this.place(this.examples, this.first, new WebAssembly.Module(moduleOf(this.examples)))
+    const made = this.make([...this.others.values()])
+    for (const [index, decoded] of this.others) this.table.set(index, made[nameOf(decoded)])
     this.modules = 1
   }
 
-  /** Gives the index of the first. */
-  private add(examples: readonly DecodedInstruction[], module: WebAssembly.Module): number {
-    const start = this.first + this.examples.length
-    for (const [index, decoded] of examples.entries()) this.indices[decoded.variantKey] = start + index
-    this.examples.push(...examples)
-    this.place(examples, start, module)
-    this.modules++
-    return start
+  private add(decoded: DecodedInstruction): number {
+    const name = nameOf(decoded)
+    const index = this.first + this.count++
+    this.indices[decoded.variantKey] = index
+    if (this.common[name] === undefined) {
+      this.others.set(index, decoded)
+      this.modules++
+    }
+    this.table.set(index, this.common[name] ?? this.make([decoded])[name])
+    return index
   }
 
-  private place(examples: readonly DecodedInstruction[], start: number, module: WebAssembly.Module): void {
-    const functions = this.instantiate(module)
-    for (const index of examples.keys()) this.table.set(start + index, functions[`h${index}`])
+  private make(examples: readonly DecodedInstruction[]): HandlerExports {
+    return this.instantiate(new WebAssembly.Module(moduleOf(examples)))
   }
 }

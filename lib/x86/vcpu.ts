@@ -31,7 +31,7 @@ export interface VcpuOptions {
   readonly platform: Platform
   /** Linear memory for decoded records. */
   readonly recordArea: {readonly start: number; readonly end: number}
-  readonly random: (bytes: Uint8Array) => void
+  readonly random: (bytes: Uint8Array<ArrayBuffer>) => void
   /** Machine frames that page tables may name: byte offset of frame 0 in linear memory, number, a byte each for those written to. */
   readonly frames: {readonly base: number; readonly count: number; readonly dirty: number}
   /** Executions of a block before it is translated; Infinity interprets for ever. */
@@ -49,7 +49,7 @@ export class Vcpu extends Registers {
   readonly tlb: Tlb
   readonly access: GuestAccess
   readonly engine: Engine
-  readonly random: (bytes: Uint8Array) => void
+  readonly random: (bytes: Uint8Array<ArrayBuffer>) => void
   private readonly frameCount: number
 
   constructor(options: VcpuOptions) {

@@ -10,9 +10,9 @@ t.test('the newer form', async t => {
   const root = t.testdir({bin: {}, 'package.json': '{"type": "module"}'})
   copyFileSync(source, join(root, 'bin/built.js'))
   const {built} = await import(pathToFileURL(join(root, 'bin/built.js')).href)
-  const form = (): string | undefined => /dist\/(\w+)\/cli\/program\.js$/.exec(built('cli/program') ?? '')?.[1]
+  const form = (): string | undefined => /dist\/(\w+)\/cli\/xl\.js$/.exec(built('cli/xl') ?? '')?.[1]
   const make = (name: string, seconds: number): void => {
-    const path = join(root, 'dist', name, 'cli/program.js')
+    const path = join(root, 'dist', name, 'cli/xl.js')
     mkdirSync(dirname(path), {recursive: true})
     writeFileSync(path, '')
     utimesSync(path, seconds, seconds)

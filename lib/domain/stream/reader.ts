@@ -6,7 +6,6 @@
  *   pipe   everything is read
  */
 import * as zlib from 'node:zlib'
-import {decompress} from 'fzstd'
 import {OperatorError} from '../../base/errors.js'
 import {crc32} from '../../control/checksum.js'
 import type {Machine} from '../guest.js'
@@ -245,7 +244,7 @@ class PageReader {
     const packed = Buffer.alloc(packedBytes)
     await reader.fill(packed)
     reader.check(crc32(packed, crcSoFar))
-    const bytes = unpackZstd(packed, pages * pageBytes)
+    const bytes = await unpackZstd(packed, pages * pageBytes)
     if (bytes?.length !== pages * pageBytes) return reader.refuse('its pages cannot be unpacked')
     let from = 0
     for (const [frame, count] of runs) {
@@ -258,10 +257,11 @@ class PageReader {
 type Unpack = (bytes: Uint8Array, options: {maxOutputLength: number}) => Uint8Array
 
 /** The unpacked bytes, undefined when they are no zstd or more than `mostBytes`. */
-function unpackZstd(packed: Uint8Array, mostBytes: number): Uint8Array | undefined {
+async function unpackZstd(packed: Uint8Array, mostBytes: number): Promise<Uint8Array | undefined> {
   try {
     const own = (zlib as {zstdDecompressSync?: Unpack}).zstdDecompressSync
-    return own === undefined ? decompress(packed, new Uint8Array(mostBytes)) : own(packed, {maxOutputLength: mostBytes})
+    if (own !== undefined) return own(packed, {maxOutputLength: mostBytes})
+    return (await import('fzstd')).decompress(packed, new Uint8Array(mostBytes))
   } catch {
     return undefined
   }

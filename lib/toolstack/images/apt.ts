@@ -10,7 +10,7 @@
 import {existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import type {Readable} from 'node:stream'
-import {ExecaError, execa} from 'execa'
+import type {ExecaError} from 'execa'
 import {OperatorError} from '../../base/errors.js'
 
 /** Told to a person who has to do without the catalogue. */
@@ -86,6 +86,7 @@ export class Apt {
 
   /** One field of the record of the version of `name` that would be installed; undefined when there is no such package or field. */
   async field(name: string, field: string): Promise<string | undefined> {
+    const {execa} = await import('execa')
     const {stdout, exitCode} = await execa('apt-cache', ['show', '--no-all-versions', name], {
       env: this.environment,
       reject: false,
@@ -96,6 +97,7 @@ export class Apt {
 
   /** Downloads packages and unpacks all of them into `target`. Errors: OperatorError. */
   async unpack(names: readonly string[], target: string): Promise<void> {
+    const {execa} = await import('execa')
     const downloads = join(this.folder, 'downloads')
     mkdirSync(downloads, {recursive: true})
     mkdirSync(target, {recursive: true})
@@ -113,6 +115,7 @@ export class Apt {
   /** Runs apt-get; resolves to its first warning, if it had one. Errors: OperatorError when it fails. */
   private async run(args: string[], cwd: string, doing: string): Promise<string | undefined> {
     this.report(doing)
+    const {execa} = await import('execa')
     const child = execa('apt-get', ['-q', '-o', 'APT::Status-Fd=3', ...args], {
       cwd,
       env: this.environment,
@@ -139,6 +142,7 @@ export class Apt {
   private async machineSettings(): Promise<string> {
     let dump: string
     try {
+      const {execa} = await import('execa')
       dump = (await execa('apt-config', ['dump'], {env: {LC_ALL: 'C'}})).stdout
     } catch (cause) {
       throw new OperatorError('this machine has no apt to fetch Debian packages with', {hint: byHandHint, cause})
@@ -210,8 +214,9 @@ function isDebian(machine: Machine): boolean {
 
 /** Of all that a program printed, its first error. */
 function failed(what: string, cause: unknown): OperatorError {
-  const missing = cause instanceof ExecaError && cause.code === 'ENOENT'
-  const printed = cause instanceof ExecaError ? String(cause.stderr ?? '') : ''
+  const {code, stderr} = cause as Partial<ExecaError>
+  const missing = code === 'ENOENT'
+  const printed = String(stderr ?? '')
   const lines = printed.split('\n').filter(line => line.trim() !== '')
   const line = lines.find(text => /^E: /.test(text)) ?? lines.at(-1) ?? (cause as Error).message
   return new OperatorError(`${what}: ${missing ? 'this machine has no such program' : line.replace(/^E: /, '')}`, {

@@ -8,7 +8,6 @@
  */
 import {copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
 import {basename, join} from 'node:path'
-import {execa} from 'execa'
 import {OperatorError} from '../../base/errors.js'
 import {Apt, byHandHint, type Machine, thisMachine} from './apt.js'
 import type {ImageManifest} from './catalogue.js'
@@ -62,6 +61,7 @@ async function readModule(path: string | undefined): Promise<Uint8Array | undefi
   if (path === undefined) return undefined
   if (!path.endsWith('.xz')) return readFileSync(path)
   try {
+    const {execa} = await import('execa')
     return (await execa('xz', ['--decompress', '--stdout', path], {encoding: 'buffer'})).stdout
   } catch (cause) {
     throw new OperatorError(`cannot unpack the kernel module "${basename(path)}" with xz`, {

@@ -416,7 +416,7 @@ class Decoder extends Cursor {
     const countMask = operandBits === 64 && !destination?.byte ? 63 : 31
     const repKind = form.repeatable && rep !== 0 ? 0xf4 - rep : 0
     const zeroCount = form.shiftCount && (Number(immediate) & countMask) === 0
-    const {variant, operands, variantKey, usesFpu} = this.variants.get(
+    const {variant, operands, variantKey, variantId, usesFpu} = this.variants.get(
       form,
       operandBits,
       addressBits,
@@ -433,6 +433,7 @@ class Decoder extends Cursor {
       variant,
       operands,
       variantKey,
+      variantId,
       usesFpu,
       length,
       slots: this.slots,

@@ -25,6 +25,8 @@ export interface DecodedInstruction {
   readonly operands: readonly Operand[]
   /** Small integer unique to (form, variant, operand kinds), stable within a process. */
   readonly variantKey: number
+  /** The same in every process that knows the same forms; not small. */
+  readonly variantId: number
   /** It touches x87, MMX or SSE state, which CR0.TS guards. */
   readonly usesFpu: boolean
   readonly length: number

@@ -13,6 +13,7 @@ export interface Shared {
   readonly variant: Variant
   readonly operands: readonly Operand[]
   readonly variantKey: number
+  readonly variantId: number
   readonly usesFpu: boolean
 }
 
@@ -59,14 +60,14 @@ export class Variants {
     let shared = this.known.get(key)
     if (shared === undefined) {
       const sizes = {operandBits, addressBits, codeBits, lock, rep, isMemory, zeroCount, wide}
-      shared = makeShared(form, sizes, this.known.size + 1)
+      shared = makeShared(form, sizes, this.known.size + 1, key)
       this.known.set(key, shared)
     }
     return shared
   }
 }
 
-function makeShared(form: ParsedForm, sizes: Sizes, variantKey: number): Shared {
+function makeShared(form: ParsedForm, sizes: Sizes, variantKey: number, variantId: number): Shared {
   const {operandBits, addressBits, codeBits, lock, rep, isMemory, zeroCount} = sizes
   let slot = 0
   const operands = form.ops.map((op): Operand => {
@@ -101,7 +102,7 @@ function makeShared(form: ParsedForm, sizes: Sizes, variantKey: number): Shared 
   const repName = (['none', 'rep', 'repne'] as const)[rep]
   const variant = {operandBits, addressBits, codeBits, locked: lock, rep: repName, zeroCount}
   const usesFpu = fpuFeatures.test(form.form.options.feature ?? '')
-  return {variant, operands, variantKey, usesFpu}
+  return {variant, operands, variantKey, variantId, usesFpu}
 }
 
 /** Bits of an operand by its size letters. */

@@ -6,7 +6,8 @@
  * that a URL relative to a module leads to the same place from either.
  */
 import {spawnSync} from 'node:child_process'
-import {copyFileSync, rmSync, writeFileSync} from 'node:fs'
+import {copyFileSync, mkdirSync, rmSync, writeFileSync} from 'node:fs'
+import {dirname} from 'node:path'
 import {build} from 'esbuild'
 import {layoutFor} from '../dist/lib/hypervisor/layout.js'
 import {domainRuntime} from '../dist/lib/toolstack/runtime.js'
@@ -17,21 +18,24 @@ const programs = ['cli/xl', 'cli/npm-start', 'domain/main', 'domain/vcpu-worker'
 
 rmSync('dist/bundle', {recursive: true, force: true})
 for (const name of programs) {
-  await build({
+  const {outputFiles} = await build({
     entryPoints: [`lib/${name}.ts`],
-    outfile: `dist/bundle/${name}.cjs`,
+    write: false,
     bundle: true,
     packages: 'external',
     platform: 'node',
     target: 'node20',
     format: 'cjs',
     define: {'import.meta.url': 'scriptUrl'},
-    banner: {js: '(function(exports,require,module,scriptUrl){'},
+    banner: {js: '(function(exports,require,module,scriptUrl,importPackage){'},
     footer: {js: '})'},
     // Comments are text that every thread would hold in memory.
     minifyWhitespace: true,
     logLevel: 'warning',
   })
+  // A script's own import() is forgotten in V8's form of it.
+  mkdirSync(dirname(`dist/bundle/${name}`), {recursive: true})
+  writeFileSync(`dist/bundle/${name}.cjs`, outputFiles[0].text.replaceAll(/\bimport\((?=")/g, 'importPackage('))
   copyFileSync('bin/cached-script.js', `dist/bundle/${name}.js`)
   if (name === 'cli/npm-start') continue
   // Alone, a domain's programs have nothing to do and end by an error, but they have loaded all their modules by then.

@@ -26,10 +26,6 @@ function readCode() {
 
 const module = {exports: {}}
 const cachedData = readCode()
-const script = new Script(readFileSync(filename, 'latin1'), {
-  filename,
-  importModuleDynamically: name => import(name),
-  ...(cachedData && {cachedData}),
-})
+const script = new Script(readFileSync(filename, 'latin1'), {filename, ...(cachedData && {cachedData})})
 if (process.env.GASTWIRT_KEEP_CODE) process.on('exit', () => writeFileSync(codePath, script.createCachedData()))
-script.runInThisContext()(module.exports, require, module, import.meta.url)
+script.runInThisContext()(module.exports, require, module, import.meta.url, name => import(name))

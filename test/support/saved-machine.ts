@@ -5,10 +5,21 @@
 import type {DomId, EventPort, Mfn} from '../../lib/base/brand.js'
 import {crc32} from '../../lib/control/checksum.js'
 import type {Machine} from '../../lib/domain/guest.js'
-import {checkedHeadBytes, RecordHead, recordAlign} from '../../lib/domain/stream/record.js'
+import {
+  Compression,
+  checkedHeadBytes,
+  pageBytes,
+  pagesHeadBytes,
+  pagesSumAt,
+  RecordHead,
+  RecordType,
+  recordAlign,
+  streamVersion,
+} from '../../lib/domain/stream/record.js'
 import {sendGuest} from '../../lib/domain/stream/send.js'
 import type {StreamSource} from '../../lib/domain/stream/source.js'
 import {StreamWriter} from '../../lib/domain/stream/writer.js'
+import {xxh64} from '../../lib/domain/stream/xxh64.js'
 import {field, MachineRecord} from '../../lib/hypervisor/record.js'
 import {createDomainTree} from '../../lib/xenstore/domain-tree.js'
 import {Domain0} from '../../lib/xenstore/domain0.js'
@@ -109,15 +120,40 @@ export function recordsOf(stream: Buffer): StreamRecord[] {
 
 /** A stream of these records, numbered and with right checksums. */
 export function streamOf(records: readonly StreamRecord[]): Buffer {
+  let at = 0
   return Buffer.concat(
     records.map(({type, payload}, number) => {
       const bytes = Buffer.alloc(RecordHead.size + Math.ceil(payload.length / recordAlign) * recordAlign)
       payload.copy(bytes, RecordHead.size)
+      const sealed = bytes.subarray(RecordHead.size, RecordHead.size + payload.length)
+      const covered = type === RecordType.pages ? sealPages(sealed, at + RecordHead.size) : payload.length
+      at += bytes.length
       const view = new DataView(bytes.buffer, bytes.byteOffset)
-      const payloadCrc = crc32(payload)
+      const payloadCrc = crc32(sealed.subarray(0, covered))
       RecordHead.write(view, 0, {type, number, length: payload.length, payloadCrc, headCrc: 0, padding: 0})
       view.setUint32(RecordHead.offset.headCrc, crc32(bytes.subarray(0, checkedHeadBytes)), true)
       return bytes
     }),
   )
+}
+
+const summed = new WebAssembly.Memory({initial: 300, maximum: 300, shared: true})
+const sumOf = xxh64(summed)
+
+/** Puts in the sum of pages that are not packed, at an offset of a stream; gives how much of the payload its CRC-32 covers. */
+function sealPages(payload: Buffer, at: number): number {
+  const headBytes = pagesHeadBytes(streamVersion)
+  if (payload.length < headBytes || payload.readUInt32LE(4) !== Compression.none) return payload.length
+  const runsEnd = headBytes + payload.readUInt32LE(0) * 8
+  const dataAt = Math.ceil((at + runsEnd) / pageBytes) * pageBytes - at
+  if (dataAt > payload.length) return payload.length
+  new Uint8Array(summed.buffer).set(payload.subarray(dataAt))
+  let [from, sum] = [0, 0n]
+  for (let run = headBytes; run < runsEnd; run += 8) {
+    const bytes = Math.min(payload.readUInt32LE(run + 4) * pageBytes, payload.length - dataAt - from)
+    sum = sumOf(from, bytes, sum)
+    from += bytes
+  }
+  payload.writeBigUInt64LE(sum, pagesSumAt)
+  return dataAt
 }

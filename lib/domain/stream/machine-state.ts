@@ -16,7 +16,7 @@ import {cpuFeatures} from '../../x86/cpuid.js'
 import {state} from '../../x86/state.js'
 import type {Machine} from '../guest.js'
 import type {StreamContents} from './reader.js'
-import {Block, blockVersion, type FrameRuns, type StreamStart, type StreamState} from './record.js'
+import {Block, blockVersion, type FrameRuns, type StreamStart, type StreamState, streamVersion} from './record.js'
 
 const recordBytes = 0x10000
 /** The part of a vCPU area that is saved: up to the scratch area. */
@@ -40,7 +40,7 @@ export function carriedFrames({layout}: Machine): number {
 /** The first words of a machine's stream. */
 export function describeMachine({layout}: Machine): Omit<StreamStart, 'head'> {
   const {ramPages, sharedInfo, grantFrames, m2p, frames} = layout
-  return {stream: 1, ramPages, sharedInfo, grantFrames, m2p, frames, cpu: guestCpu()}
+  return {stream: streamVersion, ramPages, sharedInfo, grantFrames, m2p, frames, cpu: guestCpu()}
 }
 
 function guestCpu(): number[] {

@@ -17,14 +17,18 @@ import {
   mostPages,
   mostPayload,
   pageBytes,
+  pagesHeadBytes,
+  pagesSumAt,
   RecordHead,
   RecordType,
   recordAlign,
   type StreamStart,
   type StreamState,
   streamVersion,
+  zerosHeadBytes,
 } from './record.js'
 import type {StreamSource} from './source.js'
+import {type Xxh64, xxh64} from './xxh64.js'
 
 /** Shorter runs are read: a mapping of their own would cost the host more. */
 const fewestMappedPages = 8
@@ -51,7 +55,8 @@ export async function readStream(source: StreamSource, makeMachine: MachineMaker
   const {stream, ramPages, sharedInfo, grantFrames, m2p, frames, cpu} = start
   const numbers = [stream, ramPages, sharedInfo, grantFrames, m2p, frames, ...(Array.isArray(cpu) ? cpu : [undefined])]
   if (!numbers.every(Number.isSafeInteger)) reader.refuse('its first value cannot be read')
-  if (stream !== streamVersion) reader.refuse(`it is of version ${stream}, which this xl does not know`)
+  if (stream < 1 || stream > streamVersion) reader.refuse(`it is of version ${stream}, which this xl does not know`)
+  reader.version = stream
   if (start.head !== source.headCrc) {
     throw new OperatorError('the saved domain is damaged at offset 0: the checksum of its head is wrong', {exitCode: 3})
   }
@@ -93,6 +98,7 @@ class Reader {
   recordAt = 0
   length = 0
   payloadCrc = 0
+  version: number = streamVersion
   private number = 0
   private readonly head = Buffer.alloc(RecordHead.size)
 
@@ -138,7 +144,11 @@ class Reader {
   }
 
   check(crc: number): void {
-    if (crc !== this.payloadCrc) this.refuse('the checksum of its contents is wrong')
+    if (crc !== this.payloadCrc) this.refuseContents()
+  }
+
+  refuseContents(): never {
+    this.refuse('the checksum of its contents is wrong')
   }
 
   parse<Value extends object>(payload: Buffer): Value {
@@ -157,27 +167,30 @@ type Run = readonly [frame: number, count: number]
 /** Pages to their frames. */
 class PageReader {
   private mappings = 0
+  private readonly sumOf: Xxh64
 
   constructor(
     private readonly reader: Reader,
     private readonly machine: Machine,
     private readonly host: HostMemory | undefined,
-  ) {}
+  ) {
+    this.sumOf = xxh64(machine.memory.wasm)
+  }
 
   /** The present pages record. */
   async fill(): Promise<void> {
     const {reader} = this
     const {source} = reader
     const payloadAt = source.offset
-    const words = Buffer.alloc(8)
+    const words = Buffer.alloc(pagesHeadBytes(reader.version))
     if (reader.length < words.length) reader.refuse('a record of pages has no head')
     await reader.fill(words)
     const runCount = words.readUInt32LE(0)
     const compression = words.readUInt32LE(4)
-    const dataAt = Math.ceil((payloadAt + 8 + runCount * 8) / pageBytes) * pageBytes
+    const dataAt = Math.ceil((payloadAt + words.length + runCount * 8) / pageBytes) * pageBytes
     const dataBytes = payloadAt + reader.length - dataAt
     if (runCount > mostPages || dataBytes < 0) reader.refuse(`a record of pages has ${runCount} runs`)
-    const list = Buffer.alloc(dataAt - payloadAt - 8)
+    const list = Buffer.alloc(dataAt - payloadAt - words.length)
     await reader.fill(list)
     const runs = this.runsOf(list, runCount)
     const pages = runs.reduce((sum, [, count]) => sum + count, 0)
@@ -186,16 +199,21 @@ class PageReader {
     if (compression === Compression.zstd) await this.unpack(runs, pages, dataBytes, crc)
     else if (compression !== Compression.none) reader.refuse(`its compression ${compression} is unknown`)
     else if (dataBytes !== pages * pageBytes) reader.refuse(`${dataBytes} bytes for ${pages} pages`)
-    else await this.copy(runs, crc)
+    else if (reader.version === 1) reader.check(await this.copy(runs, crc, this.crcOf))
+    else {
+      reader.check(crc)
+      if ((await this.copy(runs, 0n, this.sumOf)) !== words.readBigUInt64LE(pagesSumAt)) reader.refuseContents()
+    }
     await reader.skipPadding()
   }
 
   /** The frames of a zeros record. */
   empty(payload: Buffer): void {
     const {memory, layout} = this.machine
-    const runCount = payload.length < 8 ? -1 : payload.readUInt32LE(0)
-    if (runCount < 0 || payload.length !== 8 + runCount * 8) this.reader.refuse('a list of empty pages is cut')
-    for (const [frame, count] of this.runsOf(payload.subarray(8), runCount)) {
+    const runCount = payload.length < zerosHeadBytes ? -1 : payload.readUInt32LE(0)
+    if (runCount < 0 || payload.length !== zerosHeadBytes + runCount * 8)
+      this.reader.refuse('a list of empty pages is cut')
+    for (const [frame, count] of this.runsOf(payload.subarray(zerosHeadBytes), runCount)) {
       const at = layout.ramBase + frame * pageBytes
       memory.bytes.fill(0, at, at + count * pageBytes)
     }
@@ -215,18 +233,25 @@ class PageReader {
     return runs
   }
 
-  private async copy(runs: readonly Run[], crcSoFar: number): Promise<void> {
-    const {reader} = this
+  /** Brings runs to where they belong; gives their checksum, which `next` goes on with from `start` for each. */
+  private async copy<Sum>(
+    runs: readonly Run[],
+    start: Sum,
+    next: (at: number, bytes: number, sum: Sum) => Sum,
+  ): Promise<Sum> {
     const {memory, layout} = this.machine
-    let crc = crcSoFar
+    let sum = start
     for (const [frame, count] of runs) {
       const at = layout.ramBase + frame * pageBytes
-      const bytes = memory.bytes.subarray(at, at + count * pageBytes)
-      if (!this.map(at, bytes.length)) await reader.fill(bytes)
-      crc = crc32(bytes, crc)
+      const length = count * pageBytes
+      if (!this.map(at, length)) await this.reader.fill(memory.bytes.subarray(at, at + length))
+      sum = next(at, length, sum)
     }
-    reader.check(crc)
+    return sum
   }
+
+  private readonly crcOf = (at: number, bytes: number, crc: number): number =>
+    crc32(this.machine.memory.bytes.subarray(at, at + bytes), crc)
 
   /** True when the next bytes of the file now show at a place in memory. */
   private map(at: number, length: number): boolean {

@@ -5,12 +5,15 @@
  *   payload     padded to 8 bytes
  *
  *   start       JSON StreamStart
- *   pages       u32 runs | u32 Compression | runs × (u32 frame, u32 count) | zeros | the pages; they begin at a multiple of 4096 bytes from the
- *               stream's first byte, so that a file can be mapped. A frame that comes again replaces what came before.
+ *   pages       u32 runs | u32 Compression | u64 sum | runs × (u32 frame, u32 count) | zeros | the pages; they begin at a multiple of 4096 bytes
+ *               from the stream's first byte, so that a file can be mapped. A frame that comes again replaces what came before. The sum is of
+ *               pages that are not packed, which the payload's CRC-32 then leaves out: XXH64 of each run, by the one before's as its seed.
  *   zeros       u32 runs | u32 0 | runs × (u32 frame, u32 count): these pages are zero; so are all that never come
  *   block       u32 Block | u32 version | bytes: one part of the machine as it lies in memory
  *   state       JSON StreamState: what is kept as values
  *   end         nothing: the domain is whole
+ *
+ * Version 1 has no sum: the CRC-32 covers all of the payload.
  */
 import {struct, u32} from '../../base/struct.js'
 import type {XenstoreState} from '../../xenstore/server.js'
@@ -33,6 +36,12 @@ export const mostPages = 256
 /** Longest payload a reader accepts. */
 export const mostPayload = 16 << 20
 
+/** Bytes before the runs of a pages record, by the stream's version, and of a zeros record. */
+export const pagesHeadBytes = (version: number): number => (version === 1 ? 8 : 16)
+export const zerosHeadBytes = 8
+/** Where the sum is in the head of a pages record. */
+export const pagesSumAt = 8
+
 /** How the pages of a record are packed. */
 export const Compression = {none: 0, zstd: 1} as const
 
@@ -42,11 +51,11 @@ export const Block = {record: 1, vcpu: 2, grants: 3} as const
 export const blockVersion = 1
 
 /** Raised when records change their meaning. */
-export const streamVersion = 1
+export const streamVersion = 2
 
 /** What a reader must know before anything else. Frame numbers are the guest's own, so they cannot move. */
 export interface StreamStart {
-  readonly stream: typeof streamVersion
+  readonly stream: number
   /** CRC-32 of the save file's head, which has none of its own. */
   readonly head: number
   readonly ramPages: number

@@ -44,8 +44,8 @@ const identity = {domid: 9, name: 'hostile'}
 function packedStream(): Buffer {
   const records = recordsOf(plain).map(record => {
     if (record.type !== RecordType.pages) return record
-    const head = Buffer.from(record.payload.subarray(0, 8 + record.payload.readUInt32LE(0) * 8))
-    const runs = Array.from({length: head.readUInt32LE(0)}, (_, run) => head.readUInt32LE(12 + run * 8))
+    const head = Buffer.from(record.payload.subarray(0, 16 + record.payload.readUInt32LE(0) * 8))
+    const runs = Array.from({length: head.readUInt32LE(0)}, (_, run) => head.readUInt32LE(20 + run * 8))
     const pages = record.payload.subarray(-runs.reduce((sum, pages) => sum + pages) * 4096)
     head.writeUInt32LE(Compression.zstd, 4)
     const filled = record.payload.length - pages.length - head.length

@@ -71,7 +71,7 @@ t.test('zero pages are left out', async t => {
   const frames = recordsOf(plain)
     .filter(({type}) => type === RecordType.pages)
     .flatMap(({payload}) => {
-      const runs = Array.from({length: payload.readUInt32LE(0)}, (_, run) => 8 + run * 8)
+      const runs = Array.from({length: payload.readUInt32LE(0)}, (_, run) => 16 + run * 8)
       return runs.flatMap(at =>
         Array.from({length: payload.readUInt32LE(at + 4)}, (_, n) => payload.readUInt32LE(at) + n),
       )
@@ -182,10 +182,10 @@ t.test('right checksums, wrong contents', async t => {
       const {payload} = find(records, RecordType.pages)
       payload.writeUInt32LE(value, place(payload))
     })
-  const lastRun = (payload: Buffer) => payload.readUInt32LE(0) * 8
+  const lastRun = (payload: Buffer) => payload.readUInt32LE(0) * 8 + 8
   const {pages, start, state, end} = RecordType
   const rows: [said: string, expected: RegExp][] = [
-    [await json(start, value => (value.stream = 2)), /at offset 0: it is of version 2, which this xl does not know$/],
+    [await json(start, value => (value.stream = 3)), /at offset 0: it is of version 3, which this xl does not know$/],
     [await json(start, value => (value.head = 1)), /at offset 0: the checksum of its head is wrong$/],
     [await changed(records => void records.shift()), /at offset 0: it does not start as a domain does$/],
     [await changed(records => (find(records, end).type = 99)), /at offset \d+: its record type 99 is unknown$/],
@@ -194,7 +194,7 @@ t.test('right checksums, wrong contents', async t => {
     [await firstPages(lastRun, sent.layout.m2pTables), /page frame \d+ is not the domain's$/],
     [await firstPages(() => 0, 9999), /a record of pages has 9999 runs$/],
     [await firstPages(() => 4, 7), /its compression 7 is unknown$/],
-    [await firstPages(() => 8, 0xffff), /is not the domain's$|is out of order$/],
+    [await firstPages(() => 16, 0xffff), /is not the domain's$|is out of order$/],
     [await json(state, value => (value.pins = [[202, 3]])), /frame 202 is no page table of level 3$/],
     [await json(state, value => (value.pins = [5])), /it has no pins$/],
     [await json(state, value => (value.absent = [[0, 9999]])), /absent frames beyond its memory$/],

@@ -18,7 +18,10 @@ export function moveDomain(state: XenstoreState, from: DomainName, to: DomainNam
     [`/vm/${from.uuid}`, `/vm/${to.uuid}`],
   ]
   const moved = (path: string): string => {
-    for (const [old, now] of roots) if (path === old || path.startsWith(`${old}/`)) return now + path.slice(old.length)
+    for (const [old, now] of roots)
+      if (path.startsWith(old) && (path.length === old.length || path[old.length] === '/'))
+        return now + path.slice(old.length)
+    if (!path.startsWith(backends)) return path
     return path.replace(backendOf, (whole, kind: string, domid: string) =>
       domid === `${from.domid}` ? `${kind}${to.domid}` : whole,
     )
@@ -44,6 +47,7 @@ export function moveDomain(state: XenstoreState, from: DomainName, to: DomainNam
   }
 }
 
+const backends = '/local/domain/0/backend/'
 /** `/local/domain/0/backend/<kind>/<domid>`. */
 const backendOf = /^(\/local\/domain\/0\/backend\/[^/]+\/)(\d+)(?=\/|$)/
 

@@ -25,9 +25,13 @@ t.test('a guest from changed parts', async t => {
     const from = type === RecordType.block ? 8 : 8192
     for (let count = 1 + random.below(400); count > 0; count--)
       payload[from + random.below(payload.length - from)] = random.below(256)
-    return Buffer.concat([bytes.subarray(0, headBytes), streamOf(records)])
+    return Buffer.concat([bytes.subarray(0, headBytes), streamOf(records, headBytes)])
   }
-  t.ok(Buffer.concat([bytes.subarray(0, headBytes), streamOf(recordsOf(bytes.subarray(headBytes)))]).equals(bytes))
+  t.ok(
+    Buffer.concat([bytes.subarray(0, headBytes), streamOf(recordsOf(bytes.subarray(headBytes)), headBytes)]).equals(
+      bytes,
+    ),
+  )
   for (let number = 0; number < 12; number++) {
     const {status, stdout, stderr} = await host.xl([
       'restore',

@@ -118,7 +118,7 @@ t.test('a host that is not like the other is found before the domain stops', asy
   t.teardown(() => hosts.close())
   await hosts.start()
   const changes: [string, (start: Record<string, unknown>) => void, RegExp][] = [
-    ['version', start => Object.assign(start, {stream: 2}), /version 2, which this xl does not know/],
+    ['version', start => Object.assign(start, {stream: 3}), /version 3, which this xl does not know/],
     ['processor', start => Object.assign(start, {cpu: [-1 >>> 0, -1 >>> 0, -1 >>> 0]}), /processor features/],
     ['memory', start => Object.assign(start, {m2p: 9}), /m2p/],
   ]
@@ -195,7 +195,7 @@ function tamper(random: Random, head: Buffer, stream: Buffer): {what: string; by
     const at = from + (random.below(Math.max(1, payload.length - from - 4)) & ~3)
     payload.writeInt32LE(random.next(), Math.min(at, payload.length - 4))
   }
-  const bytes = Buffer.concat([head, streamOf(records)])
+  const bytes = Buffer.concat([head, streamOf(records, head.length)])
   return {what: `${words} odd words in ${kind === 2 ? 'pages' : 'a block'}`, bytes, isCut: false}
 }
 

@@ -118,9 +118,9 @@ export function recordsOf(stream: Buffer): StreamRecord[] {
   return records
 }
 
-/** A stream of these records, numbered and with right checksums. */
-export function streamOf(records: readonly StreamRecord[]): Buffer {
-  let at = 0
+/** A stream of these records, numbered and with right checksums, behind a head of some bytes. */
+export function streamOf(records: readonly StreamRecord[], headBytes = 0): Buffer {
+  let at = headBytes
   return Buffer.concat(
     records.map(({type, payload}, number) => {
       const bytes = Buffer.alloc(RecordHead.size + Math.ceil(payload.length / recordAlign) * recordAlign)

@@ -11,7 +11,7 @@ import type {Instruction} from '../semantics/instruction.js'
 import {Segment, state} from '../state.js'
 import {Cursor} from './cursor.js'
 import type {DecodedInstruction, DecodeFailure, MemoryOperand} from './instruction-record.js'
-import {type OperandSpec, opcodeMap, type ParsedForm, Source} from './opcode-map.js'
+import {type OpcodeEntry, OpcodeMap, type OperandSpec, type ParsedForm, Source} from './opcode-map.js'
 import {Variants} from './variant.js'
 
 /** Decodes the instruction at an offset; `rip` is its linear address, signed. */
@@ -24,7 +24,7 @@ export type Decode = (
 
 /** The decoder for these instructions; those of features not offered are unknown to it. */
 export function createDecoder(instructions: readonly Instruction[], offered: (feature: string) => boolean): Decode {
-  const decoder = new Decoder(opcodeMap(instructions, offered))
+  const decoder = new Decoder(new OpcodeMap(instructions, offered))
   return (bytes, offset, rip, codeBits) => decoder.decode(bytes, offset, rip, codeBits)
 }
 
@@ -72,7 +72,7 @@ class Decoder extends Cursor {
   private immediate: number | bigint = 0
   private immediates = 0
 
-  constructor(private readonly opcodes: ReturnType<typeof opcodeMap>) {
+  constructor(private readonly opcodes: OpcodeMap) {
     super()
   }
 
@@ -82,10 +82,11 @@ class Decoder extends Cursor {
     this.codeBits = codeBits
     const first = this.readPrefixes()
     if (first < 0 || !this.readOpcode(first)) return this.failure
-    const hasModrm = this.opcodes.needsModrm[this.map][this.opcode]
+    const entry = this.opcodes.entry(this.map, this.opcode)
+    const hasModrm = entry.needsModrm
     if (hasModrm && this.at >= this.end) return this.more()
     this.modrm = hasModrm ? bytes[this.at] : 0
-    const form = this.chooseForm()
+    const form = this.chooseForm(entry)
     if (form === undefined) return 'undefined'
     const operandBits = this.operandSize(form)
     const addressBits = this.addressSize()
@@ -212,10 +213,9 @@ class Decoder extends Cursor {
     return this.rep === 0xf3 ? 2 : this.rep === 0xf2 ? 3 : this.operandPrefix ? 1 : 0
   }
 
-  private chooseForm(): ParsedForm | undefined {
+  private chooseForm({forms, isSpecial}: OpcodeEntry): ParsedForm | undefined {
     const {map, opcode, modrm} = this
-    const forms = this.opcodes.tables[map][opcode]
-    if (this.opcodes.special[map][opcode]) return forms.find(form => this.fits(form))
+    if (isSpecial) return forms.find(form => this.fits(form))
     const key =
       (((map << 8) | opcode) << 8) |
       (this.mandatory() << 6) |

@@ -9,7 +9,7 @@
  */
 import type {Instruction} from '../semantics/instruction.js'
 import {littleEndian, modrmOf} from './modrm-bytes.js'
-import {type OperandSpec, opcodeMap, type ParsedForm, Source} from './opcode-map.js'
+import {OpcodeMap, type OperandSpec, type ParsedForm, Source} from './opcode-map.js'
 import {type MemoryText, type OperandText, parseOperand} from './operand-text.js'
 import {bitsOfSize, generalName, nameOf, sizeName} from './spelling.js'
 import {widthOf} from './variant.js'
@@ -24,7 +24,7 @@ export type Assemble = (text: string, place?: Place) => Uint8Array
 
 /** The assembler for these instructions. Errors: text that is no instruction throws, with the text. */
 export function createAssembler(instructions: readonly Instruction[], offered: (feature: string) => boolean): Assemble {
-  const forms = [...new Set(opcodeMap(instructions, offered).tables.flat(2))].sort((a, b) => a.id - b.id)
+  const forms = new OpcodeMap(instructions, offered).all()
   const byName = new Map<string, ParsedForm[]>()
   for (const form of forms) for (const name of namesOf(form)) byName.set(name, [...(byName.get(name) ?? []), form])
   return (text, {bits = 64, rip = 0} = {}) => {

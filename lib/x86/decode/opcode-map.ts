@@ -2,7 +2,7 @@
  * Forms taken apart and put into dispatch tables: map (one byte, 0F, 0F38, 0F3A) and opcode byte → the forms that share them. Which of them
  * it is depends on mandatory prefix, ModRM and mode, in the order of the list: forms with a mandatory prefix first, then those with a fixed
  * ModRM byte, then those with a digit. Two forms that this order leaves equal must exclude each other: a second claim on the same bytes is an
- * error when the map is built.
+ * error when the byte is looked up.
  *
  * Source: SDM vol. 2A 2.1, vol. 2D appendix A.
  */
@@ -74,39 +74,51 @@ const sourceOf: Record<string, number> = {
   X: Source.string, Y: Source.string, O: Source.offset, I: Source.immediate, J: Source.relative, A: Source.farPointer,
 }
 
-/** A form's encoding and operands, read; `id` is a number of its own. */
-export function parse(instruction: Instruction, form: Form, id: number): ParsedForm {
-  let tokens = form.encoding.split(' ')
+/** Where a form's opcode stands, and what its encoding says besides. */
+interface Place {
+  vex: boolean
+  prefix: string | undefined
+  map: number
+  opcode: number
+  plusR: boolean
+  /** What follows the opcode. */
+  rest: readonly string[]
+}
+
+/** Reads an encoding up to its opcode. */
+function place(encoding: string): Place {
+  const tokens = encoding.split(' ')
+  const vex = tokens[0].startsWith('VEX')
+  let at = 0
   let prefix: string | undefined
-  let vex = false
   let map = 0
-  if (tokens[0].startsWith('VEX')) {
-    vex = true
-    const parts = tokens[0].split('.')
-    prefix = parts.find(p => ['NP', '66', 'F2', 'F3'].includes(p)) ?? 'NP'
+  if (vex) {
+    const parts = tokens[at++].split('.')
+    prefix = parts.find(part => ['NP', '66', 'F2', 'F3'].includes(part)) ?? 'NP'
     map = parts.includes('0F38') ? 2 : parts.includes('0F3A') ? 3 : 1
-    tokens = tokens.slice(1)
   } else {
-    if (['NP', '66', 'F2', 'F3'].includes(tokens[0]) && tokens.length > 1) prefix = tokens.shift()
-    if (tokens[0] === '0F') {
-      tokens.shift()
-      map = 1
-      if ((tokens[0] as string) === '38') {
-        tokens.shift()
-        map = 2
-      } else if ((tokens[0] as string) === '3A') {
-        tokens.shift()
-        map = 3
-      }
+    if (['NP', '66', 'F2', 'F3'].includes(tokens[0]) && tokens.length > 1) prefix = tokens[at++]
+    if (tokens[at] === '0F') {
+      at++
+      map = tokens[at] === '38' ? 2 : tokens[at] === '3A' ? 3 : 1
+      if (map > 1) at++
     }
   }
-  const first = tokens.shift()!
-  const plusR = first.endsWith('+r')
-  const opcode = Number.parseInt(first, 16)
+  const opcode = tokens[at++]
+  return {vex, prefix, map, opcode: Number.parseInt(opcode, 16), plusR: opcode.endsWith('+r'), rest: tokens.slice(at)}
+}
+
+/** A form's encoding and operands, read; `id` is a number of its own. */
+function parse(
+  instruction: Instruction,
+  form: Form,
+  {vex, prefix, map, opcode, plusR, rest}: Place,
+  id: number,
+): ParsedForm {
   let modrm = false
   let digit = -1
   let fixedModrm = -1
-  for (const token of tokens) {
+  for (const token of rest) {
     if (token === '/r') modrm = true
     else if (/^\/\d$/.test(token)) {
       modrm = true
@@ -149,31 +161,64 @@ export function parse(instruction: Instruction, form: Form, id: number): ParsedF
   }
 }
 
-/** The dispatch tables of every offered form; a byte needs a ModRM when one of its forms does. */
-export function opcodeMap(
-  instructions: readonly Instruction[],
-  offered: (feature: string) => boolean,
-): {tables: ParsedForm[][][]; needsModrm: boolean[][]; special: boolean[][]} {
-  const tables: ParsedForm[][][] = [0, 1, 2, 3].map(() => Array.from({length: 256}, () => []))
-  let id = 0
-  for (const instruction of instructions) {
-    for (const form of instruction.forms) {
-      if (form.options.feature !== undefined && !offered(form.options.feature)) continue
-      const parsed = parse(instruction, form, id++)
-      for (let r = 0; r < (parsed.plusR ? 8 : 1); r++) tables[parsed.map][parsed.opcode + r].push(parsed)
+/** The forms that one opcode byte may stand for. */
+export interface OpcodeEntry {
+  readonly forms: readonly ParsedForm[]
+  /** A byte needs a ModRM when one of its forms does. */
+  readonly needsModrm: boolean
+  /** Which form it is depends on all of ModRM, or on REX. */
+  readonly isSpecial: boolean
+}
+
+/** The dispatch tables of every offered form, taken apart as they are needed: a guest uses some of them. */
+export class OpcodeMap {
+  private readonly waiting = new Map<number, {instruction: Instruction; form: Form; place: Place; id: number}[]>()
+  private readonly entries = new Array<OpcodeEntry | undefined>(4 * 256)
+
+  constructor(instructions: readonly Instruction[], offered: (feature: string) => boolean) {
+    let id = 0
+    for (const instruction of instructions) {
+      for (const form of instruction.forms) {
+        if (form.options.feature !== undefined && !offered(form.options.feature)) continue
+        const found = place(form.encoding)
+        const key = (found.map << 8) | found.opcode
+        for (let r = 0; r < (found.plusR ? 8 : 1); r++) {
+          const list = this.waiting.get(key + r)
+          if (list === undefined) this.waiting.set(key + r, [{instruction, form, place: found, id}])
+          else list.push({instruction, form, place: found, id})
+        }
+        id++
+      }
     }
   }
-  const needsModrm = tables.map(table => table.map(list => list.some(p => p.modrm)))
-  for (const [map, table] of tables.entries())
-    for (const [opcode, list] of table.entries()) {
-      list.sort(precedence)
-      refuseTwoClaims(list, map, opcode)
+
+  /** What a byte means in a map. Errors: two forms that claim the same bytes. */
+  entry(map: number, opcode: number): OpcodeEntry {
+    const key = (map << 8) | opcode
+    let entry = this.entries[key]
+    if (entry === undefined) this.entries[key] = entry = this.make(map, opcode)
+    return entry
+  }
+
+  /** Every form, by id. */
+  all(): ParsedForm[] {
+    const byId = new Map<number, ParsedForm>()
+    for (const key of this.waiting.keys())
+      for (const form of this.entry(key >> 8, key & 0xff).forms) byId.set(form.id, form)
+    return [...byId.values()].sort((a, b) => a.id - b.id)
+  }
+
+  private make(map: number, opcode: number): OpcodeEntry {
+    const waiting = this.waiting.get((map << 8) | opcode) ?? []
+    const forms = waiting.map(({instruction, form, place, id}) => parse(instruction, form, place, id))
+    forms.sort(precedence)
+    refuseTwoClaims(forms, map, opcode)
+    return {
+      forms,
+      needsModrm: forms.some(form => form.modrm),
+      isSpecial: (map === 0 && opcode === 0x90) || forms.some(form => form.fixedModrm >= 0),
     }
-  // Which form it is depends on all of ModRM, or on REX.
-  const special = tables.map((table, map) =>
-    table.map((list, opcode) => (map === 0 && opcode === 0x90) || list.some(form => form.fixedModrm >= 0)),
-  )
-  return {tables, needsModrm, special}
+  }
 }
 
 /** Prefixed forms first, so that a mandatory prefix wins over a plain form. */

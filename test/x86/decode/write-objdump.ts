@@ -10,7 +10,7 @@ import {tmpdir} from 'node:os'
 import {join} from 'node:path'
 import {brotliCompressSync} from 'node:zlib'
 import {offered} from '../../../lib/x86/cpuid.js'
-import {opcodeMap, type ParsedForm, Source} from '../../../lib/x86/decode/opcode-map.js'
+import {OpcodeMap, type ParsedForm, Source} from '../../../lib/x86/decode/opcode-map.js'
 import {decode} from '../../../lib/x86/instruction-set.js'
 import {instructions} from '../../../lib/x86/semantics/index.js'
 import {readVectorFile, vectorFamilies} from '../../support/vectors.js'
@@ -59,7 +59,7 @@ const operands = ['ca', 'fd', '03', '45f0', '848c78563412', '0534120000']
 
 /** Every form: with REX or VEX bits and 66 or without, with registers and memory. */
 function* fromForms(bits: 64 | 32): Generator<string> {
-  const forms = new Set(opcodeMap(instructions, offered).tables.flat(2))
+  const forms = new OpcodeMap(instructions, offered).all()
   for (const form of forms)
     for (const [narrow, wide] of [
       [false, 0],

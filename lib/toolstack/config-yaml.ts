@@ -18,7 +18,10 @@ export function parseYamlConfig(source: SourceText, into: Settings = new Map()):
   const document = parseDocument(source.text, {lineCounter: new LineCounter(), prettyErrors: false})
   const [error] = document.errors
   if (error !== undefined) {
-    throw new ConfigError({source, start: error.pos[0], end: error.pos[1]}, firstLine(error.message))
+    const place = {source, start: error.pos[0], end: error.pos[1]}
+    if (error.code === 'MULTIPLE_DOCS')
+      throw new ConfigError(place, 'another document begins here: a configuration is one')
+    throw new ConfigError(place, firstLine(error.message))
   }
   if (document.contents === null) return into
   if (!isMap(document.contents)) {

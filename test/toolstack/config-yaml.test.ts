@@ -31,6 +31,7 @@ for (const [text, message] of [
   ['name: [a', /^web1\.yaml:1:\d+: /],
   ['- a\n', /^web1\.yaml:1:1: expected a map of keys/],
   ['memory: {a: 1}', /^web1\.yaml:1:9: expected a string, a number or a list, found a map/],
+  ['a: 1\n---\nb: 2\n', /^web1\.yaml:2:1: another document begins here: a configuration is one$/m],
   ['a: 1\nname:\n', /^web1\.yaml:2:\d+: /],
 ] as const) {
   t.throws(() => yaml(text), {message}, JSON.stringify(text))

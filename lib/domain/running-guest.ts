@@ -87,6 +87,8 @@ export class RunningGuest {
     const {hypervisor, vcpu, memory, at} = this
     if ('rip' in entry) hypervisor.start(vcpu, entry)
     else hypervisor.attach(vcpu)
+    // One that is saved before its first instruction has the time at which it is to begin.
+    this.setTime(entry)
     if (this.obey()) return
     this.startTime(entry)
     this.say({kind: 'log', line: `The guest executes instructions from ${new Date().toISOString()} on`})
@@ -108,15 +110,16 @@ export class RunningGuest {
   private startTime(entry: GuestEntry): void {
     const {memory} = this
     const {layout} = this.machine
-    if ('rip' in entry) {
-      this.addToOffset(this.now())
-      startClocks(memory, layout, Date.now())
-      return
-    }
-    this.addToOffset(this.now() - entry.resumeAtNs)
+    this.setTime(entry)
+    if ('rip' in entry) return startClocks(memory, layout, Date.now())
     const utcMs = Date.now() - entry.resumeAtNs / 1e6
     if (entry.stepsAtSuspend) memory.view.setFloat64(field.wallStepMs, utcMs, true)
     else showWallClock(memory, layout, utcMs)
+  }
+
+  /** Makes it the time at which the guest begins, or goes on. */
+  private setTime(entry: GuestEntry): void {
+    this.addToOffset(this.now() - ('rip' in entry ? 0 : entry.resumeAtNs))
   }
 
   /** Guest time in nanoseconds. */

@@ -113,6 +113,26 @@ t.test('save -c, -p, -D; over an existing file', async t => {
   t.strictSame(leftovers(file), [])
 })
 
+t.test('a domain that is saved again before it has run', async t => {
+  const host = new TinyHost(t)
+  const file = join(host.folder, 'web.save')
+  const savedAtNs = () => Number(/"timeNs":(-?\d+)/.exec(readFileSync(file, 'latin1'))![1])
+  await host.start('web')
+  t.match(await host.xl(['save', 'web', file]), {status: 0})
+  for (let turn = 0; turn < 2; turn++) {
+    const before = savedAtNs()
+    t.match(await host.xl(['restore', '-p', file]), {status: 0})
+    t.match(await host.xl(['save', 'web', file]), {status: 0})
+    t.ok(savedAtNs() >= before && savedAtNs() < before + 60e9, 'its time has not moved')
+  }
+  t.match(await host.xl(['restore', file]), {status: 0})
+  await host.says('web')
+  t.match(await host.xl(['create', '-q', '-p', ...host.settings('new')]), {status: 0})
+  t.match(await host.xl(['save', 'new', file]), {status: 0})
+  t.match(await host.xl(['restore', file]), {status: 0})
+  await host.says('new')
+})
+
 t.test('under another configuration, and as a configuration', async t => {
   const host = new TinyHost(t)
   await host.start('web')

@@ -8,6 +8,7 @@ import type {DomainConfig} from '../control/domain-config.js'
 import type {DomainRecord} from '../control/host-directory.js'
 import type {DomainEnd} from '../control/protocol.js'
 import {DomainGoneError} from '../control/socket.js'
+import {readConfigFile} from '../toolstack/config-file.js'
 import type {Host} from '../toolstack/host.js'
 import type {SavedDomain} from '../toolstack/saved-domain.js'
 import {runSession} from './console-session.js'
@@ -30,6 +31,14 @@ export async function withImage(config: DomainConfig, report: Report, world: Wor
   const image = await fetchWithProgress(config.image, report, world)
   const cmdline = [image.cmdline, config.cmdline].filter(part => part !== undefined && part !== '').join(' ')
   return {...config, kernel: image.kernel, ramdisk: config.ramdisk ?? image.ramdisk, cmdline}
+}
+
+/** The configuration in a file that is to stand in for that of a domain there is. Errors: as readConfigFile; OperatorError for what no guest can have here. */
+export async function readStandIn(file: string, uuid: string, report: Report, world: World): Promise<DomainConfig> {
+  const {config, notices, refusals} = await readConfigFile(file, [], uuid)
+  for (const notice of notices) report.error(`notice: ${notice}`)
+  if (refusals.length > 0) throw refusals[0]
+  return withImage(config, report, world)
 }
 
 /** Refuses a file that cannot be read, before a domain process is started for it. */

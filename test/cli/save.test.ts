@@ -1,9 +1,11 @@
 /** xl save and restore on real domains, with a guest that checks its own memory: what is said, what is written, and that the guest goes on. */
 import {spawn} from 'node:child_process'
+import {createHash} from 'node:crypto'
 import {once} from 'node:events'
-import {readdirSync, readFileSync, readlinkSync, statSync, writeFileSync} from 'node:fs'
+import {mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import t from 'tap'
+import {catalogue} from '../../lib/toolstack/images/catalogue.js'
 import {isUnbroken} from '../support/checking-guest.js'
 import {leftovers, TinyHost} from '../support/tiny-host.js'
 import {realXl, until} from '../support/xl.js'
@@ -174,6 +176,36 @@ t.test('under another configuration, and as a configuration', async t => {
   t.match(await host.xl(['create', '-q', file]), {status: 0, stdout: '', stderr: ''})
   await host.says('second')
   t.match(host.printed('second'), /^abc/, 'it boots anew')
+})
+
+t.test('a configuration that names an image, and one for more than there is', async t => {
+  const host = new TinyHost(t)
+  host.environment.XDG_CACHE_HOME = join(host.folder, 'cache')
+  const image = join(host.folder, 'cache', 'gastwirt', 'images', 'debian')
+  mkdirSync(image, {recursive: true})
+  const recipe = createHash('sha256').update(catalogue[0].version).digest('hex').slice(0, 16)
+  writeFileSync(join(image, 'image.json'), JSON.stringify({packages: {}, release: 'made-up', cmdline: 'quiet', recipe}))
+  for (const file of ['vmlinuz', 'initrd.gz']) writeFileSync(join(image, file), 'not looked into')
+  const file = join(host.folder, 'web.save')
+  const imaged = host.file('imaged.cfg', 'name = "web"\nimage = "debian"\nmemory = 5\n')
+  const kernel = async () => JSON.parse((await host.xl(['list', '-l', 'web'])).stdout)[0].config.b_info.kernel
+  await host.start('first')
+  t.match(await host.xl(['save', 'first', file]), {status: 0})
+  t.match(await host.xl(['restore', imaged, file]), {status: 0})
+  t.equal(await kernel(), join(image, 'vmlinuz'), 'what a reboot would start')
+  await host.xl(['destroy', 'web'])
+  await host.start('second')
+  t.match(await host.xl(['save', 'second', file, imaged]), {status: 0})
+  t.match(await host.xl(['restore', file]), {status: 0})
+  t.equal(await kernel(), join(image, 'vmlinuz'))
+
+  const disked = host.file('disked.cfg', `${host.settings('web').join('\n')}\ndisk = ["/img,raw,xvda,w"]\n`)
+  const refused = {status: 1, stderr: /disked\.cfg:4:\d+: .*disk/}
+  t.match(await host.xl(['save', 'web', file, disked]), refused)
+  t.match(await host.xl(['migrate', '-C', disked, '-s', 'false', 'web', 'there']), {...refused, status: Number})
+  t.equal((await host.xl(['destroy', 'web'])).status, 0, 'it is still there')
+  t.match(await host.xl(['restore', disked, file]), refused)
+  t.strictSame(host.directory.list(), [])
 })
 
 t.test('through a pipe to another host', async t => {

@@ -1,7 +1,7 @@
 /** `xl migrate`: a running domain to another host. */
-import {readConfigFile} from '../../toolstack/config-file.js'
 import {command, recordOf} from '../command.js'
 import {describeMigration, outcomeUnknown, receiverCommand, sendDomain} from '../migration-sender.js'
+import {readStandIn} from '../start-domain.js'
 
 export default command({
   name: 'migrate',
@@ -26,7 +26,8 @@ export default command({
     const record = recordOf(context, identifier, 'libxl_domain_suspend')
     if (record === undefined) return 1
     const {config, paused} = await host.ask(record, 'status', {})
-    const given = options.C === undefined ? {} : (await readConfigFile(options.C as string, [], config.uuid)).config
+    const given =
+      options.C === undefined ? {} : await readStandIn(options.C as string, config.uuid, report, context.world)
     const sent = {...config, ...given, ...(options.D ? {domid: record.domid} : {})}
     // A paused domain stays paused.
     const wanted = {'-e': options.e, '-d': options.debug, '-p': options.p || paused}

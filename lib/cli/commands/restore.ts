@@ -1,8 +1,7 @@
 /** `xl restore`: a domain from a file that `xl save` wrote. */
-import {readConfigFile} from '../../toolstack/config-file.js'
 import {openSavedDomain} from '../../toolstack/saved-domain.js'
 import {command} from '../command.js'
-import {enterDomain} from '../start-domain.js'
+import {enterDomain, readStandIn} from '../start-domain.js'
 
 export default command({
   name: 'restore',
@@ -28,8 +27,8 @@ export default command({
         report.error(`Loading new save file ${file} (new xl fmt info ${saved.head.info})`)
         report.error(' Savefile contains xl domain config in JSON format')
         report.error(`Parsing config from ${words.length > 1 ? words[0] : '<saved>'}`)
-        const {config} =
-          words.length > 1 ? await readConfigFile(words[0], [], saved.head.config.uuid) : {config: saved.head.config}
+        const own = saved.head.config
+        const config = words.length > 1 ? await readStandIn(words[0], own.uuid, report, world) : own
         const keep = {
           onPoweroff: 'preserve',
           onReboot: 'preserve',

@@ -11,9 +11,9 @@ import type {PieceQueue} from '../../control/piece-queue.js'
 import type {AfterSave} from '../../control/protocol.js'
 import {encodeSaveHead} from '../../control/save-file.js'
 import {DomainGoneError} from '../../control/socket.js'
-import {readConfigFile} from '../../toolstack/config-file.js'
 import type {Host} from '../../toolstack/host.js'
 import {command, recordOf} from '../command.js'
+import {readStandIn} from '../start-domain.js'
 
 /** What is to be saved, and what becomes of it. */
 interface Task {
@@ -85,16 +85,13 @@ function target(path: string): {path: string} | {device: string} {
   return found.isFile() ? {path: real} : {device: real}
 }
 
-/** The configuration for the head. Errors: OperatorError, also when the domain could not be restored with it. */
-async function configFor(record: DomainRecord, own: DomainConfig, file: string | undefined, keepsDomid: boolean) {
-  const {config} = file === undefined ? {config: own} : await readConfigFile(file, [], own.uuid)
-  if (config.maxMemoryKb !== own.maxMemoryKb) {
-    const mib = (kb: number) => Math.ceil(kb / 1024)
-    throw new OperatorError(`"${file}" is for a domain of ${mib(config.maxMemoryKb)} MiB`, {
-      hint: `domain ${record.domid} was built for ${mib(own.maxMemoryKb)} MiB: "maxmem", or "memory" where there is none`,
-    })
-  }
-  return keepsDomid ? {...config, domid: record.domid} : config
+/** Errors: OperatorError when a domain cannot be restored with a configuration that is not its own. */
+function checkMemory(config: DomainConfig, own: DomainConfig, domid: number, file: string): void {
+  if (config.maxMemoryKb === own.maxMemoryKb) return
+  const mib = (kb: number) => Math.ceil(kb / 1024)
+  throw new OperatorError(`"${file}" is for a domain of ${mib(config.maxMemoryKb)} MiB`, {
+    hint: `domain ${domid} was built for ${mib(own.maxMemoryKb)} MiB: "maxmem", or "memory" where there is none`,
+  })
 }
 
 export default command({
@@ -117,7 +114,9 @@ export default command({
     if (record === undefined) return 1
     try {
       const {config: own} = await host.ask(record, 'status', {})
-      const config = await configFor(record, own, configFile, options.D === true)
+      const given = configFile === undefined ? own : await readStandIn(configFile, own.uuid, report, context.world)
+      checkMemory(given, own, record.domid, configFile ?? '')
+      const config = options.D ? {...given, domid: record.domid} : given
       const after = options.p ? 'pause' : options.c ? 'run' : 'end'
       const task: Task = {record, config, after, compress: options.zstd === true}
       report.error(`Saving to ${file} new xl format (info ${encodeSaveHead(config).info})`)

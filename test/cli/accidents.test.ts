@@ -136,7 +136,7 @@ t.test('output that cannot be written', {skip: !existsSync('/dev/full') && 'need
   t.equal(stderr, 'xl: cannot write the output: no space left on device\n')
 })
 
-t.test('a host directory that has become read-only', {skip: !mayMount && 'needs mounts of its own'}, async t => {
+t.test('a host directory that has become read-only', {skip: !mayMount() && 'needs mounts of its own'}, async t => {
   const host = new TestHost()
   t.teardown(() => host.close())
   await host.xl(['create', '-q', host.config('web1')])

@@ -35,7 +35,14 @@ const readOnly = [
 ]
 
 /** Whether this machine lets its user have mounts of his own, as TestHost.xlReadOnly needs. */
-export const mayMount = spawnSync('unshare', [...readOnly.slice(1), tmpdir(), 'true']).status === 0
+export function mayMount(): boolean {
+  const folder = mkdtempSync(join(tmpdir(), 'gastwirt-test-'))
+  try {
+    return spawnSync('unshare', [...readOnly.slice(1), folder, 'true']).status === 0
+  } finally {
+    rmSync(folder, {recursive: true})
+  }
+}
 
 /** A host of its own for one test file. */
 export class TestHost {

@@ -212,7 +212,7 @@ export class RunningGuest {
   }
 }
 
-/** The modules that stand beside this file once it is bundled (bin/bundle.js). Of the many handlers a guest uses some. */
+/** The modules that stand beside this file once it is bundled (bin/bundle.mjs). Of the many handlers a guest uses some. */
 function builtModules(vcpuBase: number): BuiltModules {
   return {
     core: builtModule(`core-${vcpuBase.toString(16)}`),

@@ -1,29 +1,31 @@
 /** Which built form bin/xl runs: the bundle, unless the compiler has run since. */
+import {execFileSync} from 'node:child_process'
 import {copyFileSync, mkdirSync, utimesSync, writeFileSync} from 'node:fs'
 import {dirname, join} from 'node:path'
-import {fileURLToPath, pathToFileURL} from 'node:url'
+import {fileURLToPath} from 'node:url'
 import t from 'tap'
 
-const source = fileURLToPath(new URL('../../../bin/built.js', import.meta.url))
+const folder = fileURLToPath(new URL('../../../bin/', import.meta.url))
 
 t.test('the newer form', async t => {
-  const root = t.testdir({bin: {}, 'package.json': '{"type": "module"}'})
-  copyFileSync(source, join(root, 'bin/built.js'))
-  const {built} = await import(pathToFileURL(join(root, 'bin/built.js')).href)
-  const form = (): string | undefined => /dist\/(\w+)\/cli\/xl\.js$/.exec(built('cli/xl') ?? '')?.[1]
+  const root = t.testdir({bin: {}, dist: {bundle: {}}, 'package.json': '{"type": "module"}'})
+  for (const file of ['built.js', 'package.json']) copyFileSync(join(folder, file), join(root, 'bin', file))
+  copyFileSync(join(folder, 'package.json'), join(root, 'dist/bundle/package.json'))
+  const program = `console.log(require(${JSON.stringify(join(root, 'bin/built.js'))}).run('cli/xl'))`
+  const ran = () => execFileSync(process.execPath, ['-e', program], {encoding: 'utf8', env: {}}).trim().split('\n')
   const make = (name: string, seconds: number): void => {
     const path = join(root, 'dist', name, 'cli/xl.js')
     mkdirSync(dirname(path), {recursive: true})
-    writeFileSync(path, '')
+    writeFileSync(path, `console.log('${name}')`)
     utimesSync(path, seconds, seconds)
   }
-  t.equal(form(), undefined, 'nothing is built')
+  t.strictSame(ran(), ['false'], 'nothing is built')
   make('lib', 100)
-  t.equal(form(), 'lib', 'compiled only')
+  t.strictSame(ran(), ['true', 'lib'], 'compiled only')
   make('bundle', 101)
-  t.equal(form(), 'bundle')
+  t.strictSame(ran(), ['bundle', 'true'])
   make('lib', 102)
-  t.equal(form(), 'lib', 'compiled since')
+  t.strictSame(ran(), ['true', 'lib'], 'compiled since')
   make('bundle', 102)
-  t.equal(form(), 'bundle', 'an installed package, whose files have one date')
+  t.strictSame(ran(), ['bundle', 'true'], 'an installed package, whose files have one date')
 })

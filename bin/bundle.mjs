@@ -17,6 +17,8 @@ import {commonHandlers} from '../dist/lib/x86/handlers.js'
 const programs = ['cli/xl', 'cli/npm-start', 'domain/main', 'domain/vcpu-worker', 'domain/translator-worker']
 
 rmSync('dist/bundle', {recursive: true, force: true})
+mkdirSync('dist/bundle', {recursive: true})
+copyFileSync('bin/package.json', 'dist/bundle/package.json')
 for (const name of programs) {
   const {outputFiles} = await build({
     entryPoints: [`lib/${name}.ts`],

@@ -16,6 +16,7 @@ import type {GuestIdentity} from './boot-guest.js'
 import {emptyMachine, Guest, type GuestStore, type Machine, type SharedPages} from './guest.js'
 import {hostMemory} from './host-memory.js'
 import {checkStart, putState} from './stream/machine-state.js'
+import type {SumHelper} from './stream/page-sums.js'
 import {readStream, type StreamContents} from './stream/reader.js'
 import type {StreamStart, StreamState} from './stream/record.js'
 import type {StreamSource} from './stream/source.js'
@@ -38,13 +39,14 @@ export async function readGuest(
   identity: GuestIdentity,
   source: StreamSource,
   onStart: (start: StreamStart) => void = () => {},
+  helper?: SumHelper,
 ): Promise<ReadGuest> {
   const {memory, layout} = machine
   const contents = await readStream(source, start => {
     checkStart(start, machine)
     createMachine(memory, layout, {domid: identity.domid, uuid, wallOffsetMs: 0})
     onStart(start)
-    return {machine, host: hostMemory(memory.wasm)}
+    return {machine, host: hostMemory(memory.wasm), helper}
   })
   putState(machine, contents)
   const {state} = contents
@@ -74,10 +76,17 @@ export async function restoreGuest(
 ): Promise<{guest: Guest; enter: () => void; token?: string}> {
   const machine = emptyMachine(config)
   const {memory, layout} = machine
-  const {contents, store, pages} = await readGuest(machine, config, identity, source, start => {
-    threads.machine(memory.wasm, layout)
-    if (start.token !== undefined) onMigrationFits()
-  })
+  const {contents, store, pages} = await readGuest(
+    machine,
+    config,
+    identity,
+    source,
+    start => {
+      threads.machine(memory.wasm, layout)
+      if (start.token !== undefined) onMigrationFits()
+    },
+    table => threads.assist(table),
+  )
   const guest = new Guest(machine, threads, store, pages)
   const {domid} = identity
   // Linux shows its wall clock's step only when it wakes from a suspend: it is asked for one, which the hypervisor cancels (hypercall/sched.ts).

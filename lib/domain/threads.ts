@@ -11,7 +11,7 @@ import type {MachineLayout} from '../hypervisor/layout.js'
 import {splitArea} from '../x86/record-area.js'
 import {threadLimits} from './garbage.js'
 import type {TranslatorStart} from './translator-worker.js'
-import type {GuestEntry, GuestMachine, WorkerMessage} from './vcpu-worker.js'
+import type {GuestEntry, GuestMachine, SumOrder, WorkerMessage} from './vcpu-worker.js'
 
 /** Executions of a basic block before it is translated. */
 const translateAfter = 150
@@ -54,6 +54,11 @@ export class GuestThreads {
       this.translator = thread('../domain/translator-worker.js', {workerData, transferList: [translatorEnd]})
       this.translator.on('error', this.failed)
     }
+  }
+
+  /** Has the vCPU's thread work on a table of sums (stream/page-sums.ts) if it has the machine and time. */
+  assist(sums: SharedArrayBuffer): void {
+    this.vcpu.postMessage({sums} satisfies SumOrder)
   }
 
   /** Runs the guest, which is whole now. */

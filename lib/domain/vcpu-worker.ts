@@ -5,6 +5,8 @@
 import {type MessagePort, parentPort} from 'node:worker_threads'
 import type {MachineLayout} from '../hypervisor/layout.js'
 import {RunningGuest} from './running-guest.js'
+import {workOn} from './stream/page-sums.js'
+import {xxh64} from './stream/xxh64.js'
 
 /** What the main thread hands over first. */
 export interface GuestMachine {
@@ -33,6 +35,11 @@ export interface ResumeEntry {
 }
 export type GuestEntry = BootEntry | ResumeEntry
 
+/** Before that: sums for it to work out (stream/page-sums.ts). */
+export interface SumOrder {
+  readonly sums: SharedArrayBuffer
+}
+
 /**
  * What the thread says. `memory`: the domain holds more or fewer frames. `quiet`: the guest has worked, and does so no longer. `parked`: the
  * vCPU's state is complete in memory until the control word changes.
@@ -50,5 +57,9 @@ export type WorkerMessage =
 const port = parentPort!
 port.once('message', (machine: GuestMachine) => {
   const guest = new RunningGuest(machine, message => port.postMessage(message))
-  port.once('message', (entry: GuestEntry) => guest.run(entry))
+  port.on('message', (order: SumOrder | GuestEntry) => {
+    if ('sums' in order) return workOn(order.sums, xxh64(machine.memory))
+    guest.run(order)
+    port.close()
+  })
 })

@@ -2,7 +2,7 @@
  * Reads a domain's stream into memory. Nothing in it is believed: heads, lengths, frame numbers and checksums are checked where they are read, and an
  * error names the offset. The meaning of blocks and state is machine-state.ts's to check.
  *
- *   file   the pages of longer runs are mapped, and checked where they appear
+ *   file   the pages of longer runs are mapped, and checked where they appear, by two threads (page-sums.ts)
  *   pipe   everything is read
  */
 import * as zlib from 'node:zlib'
@@ -11,6 +11,7 @@ import {crc32} from '../../control/checksum.js'
 import type {Machine} from '../guest.js'
 import type {HostMemory} from '../host-memory.js'
 import {carriedFrames} from './machine-state.js'
+import {PageSums, type SumHelper} from './page-sums.js'
 import {
   Compression,
   checkedHeadBytes,
@@ -44,7 +45,11 @@ export interface StreamContents {
 }
 
 /** What `readStream` calls once it knows how big the domain is: makes the memory that the pages go to. */
-export type MachineMaker = (start: StreamStart) => {machine: Machine; host: HostMemory | undefined}
+export type MachineMaker = (start: StreamStart) => {
+  machine: Machine
+  host: HostMemory | undefined
+  helper?: SumHelper | undefined
+}
 
 /** Reads a stream to its end. Errors: OperatorError with the offset of what is wrong. */
 export async function readStream(source: StreamSource, makeMachine: MachineMaker): Promise<StreamContents> {
@@ -60,8 +65,8 @@ export async function readStream(source: StreamSource, makeMachine: MachineMaker
   if (start.head !== source.headCrc) {
     throw new OperatorError('the saved domain is damaged at offset 0: the checksum of its head is wrong', {exitCode: 3})
   }
-  const {machine, host} = makeMachine(start)
-  const pages = new PageReader(reader, machine, host)
+  const {machine, host, helper} = makeMachine(start)
+  const pages = new PageReader(reader, machine, host, helper)
   const blocks = new Map<number, {version: number; bytes: Uint8Array}>()
   let state: StreamState | undefined
   for (;;) {
@@ -85,6 +90,7 @@ export async function readStream(source: StreamSource, makeMachine: MachineMaker
       case RecordType.end:
         await reader.payload()
         if (state === undefined) return reader.refuse('it ends before the domain is whole')
+        pages.checkSums()
         return {start, state, blocks}
       default:
         reader.refuse(`its record type ${type} is unknown`)
@@ -104,8 +110,8 @@ class Reader {
 
   constructor(readonly source: StreamSource) {}
 
-  refuse(what: string): never {
-    throw new OperatorError(`the saved domain is damaged at offset ${this.recordAt}: ${what}`, {exitCode: 3})
+  refuse(what: string, recordAt = this.recordAt): never {
+    throw new OperatorError(`the saved domain is damaged at offset ${recordAt}: ${what}`, {exitCode: 3})
   }
 
   /** The head of the next record. */
@@ -147,8 +153,8 @@ class Reader {
     if (crc !== this.payloadCrc) this.refuseContents()
   }
 
-  refuseContents(): never {
-    this.refuse('the checksum of its contents is wrong')
+  refuseContents(recordAt?: number): never {
+    this.refuse('the checksum of its contents is wrong', recordAt)
   }
 
   parse<Value extends object>(payload: Buffer): Value {
@@ -168,13 +174,30 @@ type Run = readonly [frame: number, count: number]
 class PageReader {
   private mappings = 0
   private readonly sumOf: Xxh64
+  /** Of mapped pages, which are checked later; all of them are in front of `nextFrame`. */
+  private readonly sums: PageSums
+  private nextFrame = 0
 
   constructor(
     private readonly reader: Reader,
     private readonly machine: Machine,
     private readonly host: HostMemory | undefined,
+    helper: SumHelper | undefined,
   ) {
     this.sumOf = xxh64(machine.memory.wasm)
+    this.sums = new PageSums(this.sumOf, helper)
+  }
+
+  /** Checks what has been mapped. */
+  checkSums(): void {
+    this.nextFrame = 0
+    const wrongAt = this.sums.check()
+    if (wrongAt !== undefined) this.reader.refuseContents(wrongAt)
+  }
+
+  /** Frames are about to be replaced: those that are not checked yet are checked first. */
+  private beforeReplacing(runs: readonly Run[]): void {
+    if (runs.length > 0 && runs[0][0] < this.nextFrame) this.checkSums()
   }
 
   /** The present pages record. */
@@ -196,13 +219,14 @@ class PageReader {
     const pages = runs.reduce((sum, [, count]) => sum + count, 0)
     if (pages > mostPages) reader.refuse(`a record has ${pages} pages`)
     const crc = crc32(list, crc32(words))
+    this.beforeReplacing(runs)
     if (compression === Compression.zstd) await this.unpack(runs, pages, dataBytes, crc)
     else if (compression !== Compression.none) reader.refuse(`its compression ${compression} is unknown`)
     else if (dataBytes !== pages * pageBytes) reader.refuse(`${dataBytes} bytes for ${pages} pages`)
-    else if (reader.version === 1) reader.check(await this.copy(runs, crc, this.crcOf))
+    else if (reader.version === 1) await this.copyByCrc(runs, crc)
     else {
       reader.check(crc)
-      if ((await this.copy(runs, 0n, this.sumOf)) !== words.readBigUInt64LE(pagesSumAt)) reader.refuseContents()
+      await this.copyBySum(runs, words.readBigUInt64LE(pagesSumAt))
     }
     await reader.skipPadding()
   }
@@ -213,7 +237,9 @@ class PageReader {
     const runCount = payload.length < zerosHeadBytes ? -1 : payload.readUInt32LE(0)
     if (runCount < 0 || payload.length !== zerosHeadBytes + runCount * 8)
       this.reader.refuse('a list of empty pages is cut')
-    for (const [frame, count] of this.runsOf(payload.subarray(zerosHeadBytes), runCount)) {
+    const runs = this.runsOf(payload.subarray(zerosHeadBytes), runCount)
+    this.beforeReplacing(runs)
+    for (const [frame, count] of runs) {
       const at = layout.ramBase + frame * pageBytes
       memory.bytes.fill(0, at, at + count * pageBytes)
     }
@@ -233,25 +259,42 @@ class PageReader {
     return runs
   }
 
-  /** Brings runs to where they belong; gives their checksum, which `next` goes on with from `start` for each. */
-  private async copy<Sum>(
-    runs: readonly Run[],
-    start: Sum,
-    next: (at: number, bytes: number, sum: Sum) => Sum,
-  ): Promise<Sum> {
+  private async copyByCrc(runs: readonly Run[], crcSoFar: number): Promise<void> {
+    const {bytes} = this.machine.memory
+    let crc = crcSoFar
+    await this.copy(runs, (at, length) => {
+      crc = crc32(bytes.subarray(at, at + length), crc)
+    })
+    this.reader.check(crc)
+  }
+
+  /** What has been read is summed at once, while it is near; what has been mapped when all of it is there. */
+  private async copyBySum(runs: readonly Run[], sum: bigint): Promise<void> {
+    const {reader} = this
+    if (this.host !== undefined && reader.source.file !== undefined) {
+      const ranges: [offset: number, bytes: number][] = []
+      await this.copy(runs, (at, length) => ranges.push([at, length]))
+      this.sums.add(reader.recordAt, ranges, sum)
+      this.nextFrame = runs.reduce((next, [frame, count]) => Math.max(next, frame + count), this.nextFrame)
+      return
+    }
+    let found = 0n
+    await this.copy(runs, (at, length) => {
+      found = this.sumOf(at, length, found)
+    })
+    if (found !== sum) reader.refuseContents()
+  }
+
+  /** Brings runs to where they belong, each of which is then told. */
+  private async copy(runs: readonly Run[], onRun: (at: number, bytes: number) => void): Promise<void> {
     const {memory, layout} = this.machine
-    let sum = start
     for (const [frame, count] of runs) {
       const at = layout.ramBase + frame * pageBytes
       const length = count * pageBytes
       if (!this.map(at, length)) await this.reader.fill(memory.bytes.subarray(at, at + length))
-      sum = next(at, length, sum)
+      onRun(at, length)
     }
-    return sum
   }
-
-  private readonly crcOf = (at: number, bytes: number, crc: number): number =>
-    crc32(this.machine.memory.bytes.subarray(at, at + bytes), crc)
 
   /** True when the next bytes of the file now show at a place in memory. */
   private map(at: number, length: number): boolean {

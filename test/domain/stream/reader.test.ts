@@ -124,6 +124,32 @@ t.test('from a file, mapped and not', async t => {
   }
 })
 
+t.test('a mapped file is checked like any other', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'gastwirt-test-'))
+  t.teardown(() => rmSync(folder, {recursive: true}))
+  const path = join(folder, 'stream')
+  const readMapped = async (stream: Buffer) => {
+    writeFileSync(path, stream)
+    const source = openSource(openSync(path, 'r'), {bytes: 0, crc: 0})
+    try {
+      return await read(source, emptyMachine(), true)
+    } finally {
+      source.close()
+    }
+  }
+  // Frames that come again replace some that were mapped.
+  const live = await savedStream(sent, {dirty: [30, 31, 40]})
+  t.ok(ram((await readMapped(live)).machine).equals(ram(sent)))
+  for (const stream of [plain, live])
+    for (const {type, at, payload} of recordsOf(stream)) {
+      if (type !== RecordType.pages) continue
+      const wrong = Buffer.from(stream)
+      wrong[at + 24 + payload.length - 5000] ^= 4
+      const expected = `the saved domain is damaged at offset ${at}: the checksum of its contents is wrong`
+      await t.rejects(readMapped(wrong), {message: expected})
+    }
+})
+
 t.test('cut short anywhere', async t => {
   const machine = emptyMachine()
   const edges = recordsOf(plain).flatMap(({at, payload}) => [

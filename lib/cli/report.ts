@@ -18,7 +18,7 @@ export interface World {
   environment: NodeJS.ProcessEnv
   stdin: Input
   stdout: Writable & {isTTY?: boolean}
-  stderr: Writable & {isTTY?: boolean}
+  stderr: Writable & {isTTY?: boolean; columns?: number}
   /** The script that domain processes run. */
   domainProgram: string
 }
@@ -88,7 +88,9 @@ export class Report {
   /** Somebody is looking, and wants colour and movement. */
   get colourful(): boolean {
     const {NO_COLOR, TERM} = this.world.environment
-    return this.world.stderr.isTTY === true && (NO_COLOR === undefined || NO_COLOR === '') && TERM !== 'dumb'
+    const {isTTY, columns} = this.world.stderr
+    // A terminal that does not know its width, such as one that `script` makes in a pipe, has 0 columns: ora would wrap its line for ever.
+    return isTTY === true && columns !== 0 && (NO_COLOR === undefined || NO_COLOR === '') && TERM !== 'dumb'
   }
 
   private async paint(): Promise<Record<'red' | 'bold' | 'dim', (text: string) => string>> {

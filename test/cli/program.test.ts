@@ -1,8 +1,10 @@
 /** What xl says and returns before any domain is involved: global options, prefixes, misuse, help. */
 import {readdirSync} from 'node:fs'
+import {PassThrough, Writable} from 'node:stream'
 import {fileURLToPath} from 'node:url'
 import t from 'tap'
 import {commandNames, loadCommand} from '../../lib/cli/commands/index.js'
+import {Report} from '../../lib/cli/report.js'
 import {xlInside} from '../support/xl.js'
 
 const host = {GASTWIRT_HOST: '/nonexistent/host'}
@@ -128,4 +130,25 @@ t.test('an error of ours is one line and a hint; -v shows where it happened', as
     stderr: 'xl: list: internal error: it broke\nhint: "xl -v list ..." shows where\n',
   })
   t.match(await xlInside(['-v', 'list'], broken), {status: 3, stderr: /^xl: list: .*\nTypeError: it broke\n +at /})
+})
+
+t.test('a terminal of no width gets plain lines', async t => {
+  let written = ''
+  const write = (chunk: Buffer, _encoding: string, done: () => void) => {
+    written += chunk
+    done()
+  }
+  for (const [columns, isPlain] of [
+    [0, true],
+    [80, false],
+  ] as const) {
+    const stderr = Object.assign(new Writable({write}), {isTTY: true, columns})
+    const world = {environment: {}, stdin: new PassThrough(), stdout: new PassThrough(), stderr, domainProgram: ''}
+    const report = new Report(world)
+    t.equal(report.colourful, !isPlain)
+    if (!isPlain) continue
+    const shown = await report.progress('migrating')
+    shown.succeed('done')
+    t.equal(written, 'migrating\ndone\n')
+  }
 })

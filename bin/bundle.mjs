@@ -41,7 +41,7 @@ for (const name of programs) {
   copyFileSync('bin/cached-script.js', `dist/bundle/${name}.js`)
   if (name === 'cli/npm-start') continue
   // Alone, a domain's programs have nothing to do and end by an error, but they have loaded all their modules by then.
-  for (const runtime of new Set([process.execPath, domainRuntime()]))
+  for (const runtime of new Set([process.execPath, domainRuntime({...process.env, GASTWIRT_RUNTIME: ''})]))
     spawnSync(runtime, [`dist/bundle/${name}.js`, 'help'], {env: {...process.env, GASTWIRT_KEEP_CODE: '1'}})
 }
 writeFileSync('dist/bundle/domain/handlers.wasm', commonHandlers())

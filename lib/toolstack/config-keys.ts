@@ -98,7 +98,10 @@ const accepted: Record<string, [value: string, summary: string]> = {
   pool: ['"NAME"', 'CPU pool of the host.'],
   seclabel: ['"LABEL"', 'Security label.'],
   init_seclabel: ['"LABEL"', 'Security label while the domain is built.'],
-  nomigrate: ['BOOLEAN', 'The domain may not be migrated.'],
+  nomigrate: [
+    'BOOLEAN',
+    'For features that a migration would break, none of which is here: the domain can be migrated all the same.',
+  ],
   cpuid: ['"TEXT" or [ "TEXT", ... ]', 'Changes to the CPUID the guest sees.'],
   timer_mode: ['"MODE"', 'For HVM guests; an error for "pv", as in xl.'],
   max_maptrack_frames: ['NUMBER', 'The most grant mapping pages of the guest.'],

@@ -5,6 +5,7 @@ import {chmodSync, existsSync, readFileSync} from 'node:fs'
 import {join} from 'node:path'
 import t from 'tap'
 import {checkingGuest, isUnbroken} from '../support/checking-guest.js'
+import {Shutdown, TinyGuest} from '../support/tiny-guest.js'
 import {realXl, TestHost, until} from '../support/xl.js'
 
 t.setTimeout(280_000)
@@ -66,6 +67,16 @@ t.test('they go, the idle and small first', async t => {
   t.strictSame([namesOn(here), namesOn(there)], [[], ['busy', 'large', 'small']])
   t.ok(existsSync(notes))
   for (const name of names) left[name] = letters(here, name)
+})
+
+t.test('what has shut down and is kept stays, and is named', async t => {
+  const kernel = here.file('kept.kernel', new TinyGuest().shutDown(Shutdown.poweroff).kernel())
+  const text = `name = "kept"\nkernel = "${kernel}"\nmemory = 8\non_poweroff = "preserve"\n`
+  await here.xl(['create', '-q', '-F', here.file('kept.cfg', text)])
+  const outcome = await here.xl(['evacuate', '-s', ssh, 'there'])
+  t.match(outcome, {status: 0, stdout: '', stderr: 'kept: stays here, it has shut down (poweroff)\n'})
+  t.strictSame(namesOn(here), ['kept'])
+  t.equal((await here.xl(['destroy', 'kept'])).status, 0)
 })
 
 t.test('one that cannot come back stays where it is, and is still noted', async t => {

@@ -93,6 +93,8 @@ const nameOf = ({ssh, target}: Place) => `${ssh} ${target}`
 
 async function leave(host: Host, place: Place, report: Report): Promise<unknown[]> {
   const evacuated = new Evacuated(host)
+  for (const {name, shutdownReason} of await host.statuses())
+    if (shutdownReason !== undefined) report.error(`${name}: stays here, it has shut down (${shutdownReason})`)
   return forEach(await shortestFirst(host), place.atOnce, async ({domid, name, config, paused}) => {
     const record = host.directory.find({domid})
     if (record === undefined) return

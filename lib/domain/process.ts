@@ -50,7 +50,7 @@ import {shutdownAction} from './shutdown-action.js'
 import {openSource} from './stream/source.js'
 import {makeWay} from './successor.js'
 import {GuestThreads} from './threads.js'
-import type {WorkerMessage} from './vcpu-worker.js'
+import type {WorkerMessage} from './vcpu-messages.js'
 
 /** Console output shown in the log of a crash. */
 const crashTailBytes = 4096

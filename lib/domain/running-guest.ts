@@ -21,7 +21,7 @@ import {describeVcpu} from './crash-report.js'
 import {during, guestCode, lazily} from './engine-settings.js'
 import {collectGarbage, QuietTime} from './garbage.js'
 import {hostMemory} from './host-memory.js'
-import type {GuestEntry, GuestMachine, WorkerMessage} from './vcpu-worker.js'
+import type {GuestEntry, GuestMachine, WorkerMessage} from './vcpu-messages.js'
 
 const hostNow = () => performance.now() * 1e6
 

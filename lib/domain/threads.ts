@@ -11,7 +11,7 @@ import type {MachineLayout} from '../hypervisor/layout.js'
 import {splitArea} from '../x86/record-area.js'
 import {threadLimits} from './garbage.js'
 import type {TranslatorStart} from './translator-worker.js'
-import type {GuestEntry, GuestMachine, SumOrder, WorkerMessage} from './vcpu-worker.js'
+import type {GuestEntry, GuestMachine, SumOrder, WorkerMessage} from './vcpu-messages.js'
 
 /** Executions of a basic block before it is translated. */
 const translateAfter = 150

@@ -17,8 +17,8 @@ import {emptyMachine, Guest, type GuestStore, type Machine, type SharedPages} fr
 import {hostMemory} from './host-memory.js'
 import {checkStart, putState} from './stream/machine-state.js'
 import type {SumHelper} from './stream/page-sums.js'
-import {readStream, type StreamContents} from './stream/reader.js'
-import type {StreamStart, StreamState} from './stream/record.js'
+import {readStream} from './stream/reader.js'
+import type {StreamContents, StreamStart, StreamState} from './stream/record.js'
 import type {StreamSource} from './stream/source.js'
 import type {GuestThreads} from './threads.js'
 

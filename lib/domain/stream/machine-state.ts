@@ -15,8 +15,15 @@ import {type FieldName, field, grantMapBytes, grantMapCount, MachineRecord} from
 import {cpuFeatures} from '../../x86/cpuid.js'
 import {state} from '../../x86/state.js'
 import type {Machine} from '../guest.js'
-import type {StreamContents} from './reader.js'
-import {Block, blockVersion, type FrameRuns, type StreamStart, type StreamState, streamVersion} from './record.js'
+import {
+  Block,
+  blockVersion,
+  type FrameRuns,
+  type StreamContents,
+  type StreamStart,
+  type StreamState,
+  streamVersion,
+} from './record.js'
 
 const recordBytes = 0x10000
 /** The part of a vCPU area that is saved: up to the scratch area. */

@@ -23,6 +23,7 @@ import {
   RecordHead,
   RecordType,
   recordAlign,
+  type StreamContents,
   type StreamStart,
   type StreamState,
   streamVersion,
@@ -35,14 +36,6 @@ import {type Xxh64, xxh64} from './xxh64.js'
 const fewestMappedPages = 8
 /** The host allows a process about 65,000 mappings. */
 const mostMappings = 30_000
-
-/** What a stream says beyond the pages. */
-export interface StreamContents {
-  readonly start: StreamStart
-  readonly state: StreamState
-  /** The blocks' bytes, by Block. */
-  readonly blocks: ReadonlyMap<number, {version: number; bytes: Uint8Array}>
-}
 
 /** What `readStream` calls once it knows how big the domain is: makes the memory that the pages go to. */
 export type MachineMaker = (start: StreamStart) => {

@@ -87,3 +87,11 @@ export interface StreamState {
   readonly vcpuInfo: number
   readonly xenstore: XenstoreState
 }
+
+/** What a stream says beyond the pages. */
+export interface StreamContents {
+  readonly start: StreamStart
+  readonly state: StreamState
+  /** The blocks' bytes, by Block. */
+  readonly blocks: ReadonlyMap<number, {version: number; bytes: Uint8Array}>
+}

@@ -7,12 +7,17 @@
  */
 import {spawnSync} from 'node:child_process'
 import {copyFileSync, mkdirSync, rmSync, writeFileSync} from 'node:fs'
-import {dirname} from 'node:path'
+import {delimiter, dirname} from 'node:path'
 import {build} from 'esbuild'
 import {layoutFor} from '../dist/lib/hypervisor/layout.js'
 import {domainRuntime} from '../dist/lib/toolstack/runtime.js'
 import {coreModule} from '../dist/lib/x86/core.js'
 import {commonHandlers} from '../dist/lib/x86/handlers.js'
+
+/** The engines that may run a program: this one, that of domains, and the one that xl finds, for which npm's scripts have another. */
+const outside = (process.env.PATH ?? '').split(delimiter).filter(folder => !folder.includes('node_modules'))
+const runtimes = new Set([process.execPath, domainRuntime({...process.env, GASTWIRT_RUNTIME: ''}), 'node'])
+const rehearsal = {env: {...process.env, PATH: outside.join(delimiter), GASTWIRT_KEEP_CODE: '1'}}
 
 const programs = ['cli/xl', 'cli/npm-start', 'domain/main', 'domain/vcpu-worker', 'domain/translator-worker']
 
@@ -41,8 +46,7 @@ for (const name of programs) {
   copyFileSync('bin/cached-script.js', `dist/bundle/${name}.js`)
   if (name === 'cli/npm-start') continue
   // Alone, a domain's programs have nothing to do and end by an error, but they have loaded all their modules by then.
-  for (const runtime of new Set([process.execPath, domainRuntime({...process.env, GASTWIRT_RUNTIME: ''})]))
-    spawnSync(runtime, [`dist/bundle/${name}.js`, 'help'], {env: {...process.env, GASTWIRT_KEEP_CODE: '1'}})
+  for (const runtime of runtimes) spawnSync(runtime, [`dist/bundle/${name}.js`, 'help'], rehearsal)
 }
 writeFileSync('dist/bundle/domain/handlers.wasm', commonHandlers())
 const {vcpuBase} = layoutFor(1, 1)

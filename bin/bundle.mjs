@@ -3,11 +3,12 @@
  * of its text (cached-script.js); beside the vCPU's its core module and the interpreter's handlers for common instructions.
  *
  * Rule of use: after the compiler (`npm run build`), which checks what is only stripped here. Folders are as deep as those of dist/lib, so
- * that a URL relative to a module leads to the same place from either.
+ * that a URL relative to a module leads to the same place from either. What is called as a script cannot `import` a package that has no CommonJS
+ * form (chalk, execa, ora) at its head on every Node.js: it is imported where it is used.
  */
 import {spawnSync} from 'node:child_process'
-import {copyFileSync, mkdirSync, rmSync, writeFileSync} from 'node:fs'
-import {delimiter, dirname} from 'node:path'
+import {copyFileSync, existsSync, mkdirSync, realpathSync, rmSync, writeFileSync} from 'node:fs'
+import {delimiter, dirname, join} from 'node:path'
 import {build} from 'esbuild'
 import {layoutFor} from '../dist/lib/hypervisor/layout.js'
 import {domainRuntime} from '../dist/lib/toolstack/runtime.js'
@@ -15,9 +16,14 @@ import {coreModule} from '../dist/lib/x86/core.js'
 import {commonHandlers} from '../dist/lib/x86/handlers.js'
 
 /** The engines that may run a program: this one, that of domains, and the one that xl finds, for which npm's scripts have another. */
-const outside = (process.env.PATH ?? '').split(delimiter).filter(folder => !folder.includes('node_modules'))
-const runtimes = new Set([process.execPath, domainRuntime({...process.env, GASTWIRT_RUNTIME: ''}), 'node'])
-const rehearsal = {env: {...process.env, PATH: outside.join(delimiter), GASTWIRT_KEEP_CODE: '1'}}
+const outside = (process.env.PATH ?? '')
+  .split(delimiter)
+  .filter(folder => !folder.includes('node_modules'))
+  .map(folder => join(folder, 'node'))
+  .filter(path => existsSync(path))
+const found = [process.execPath, domainRuntime({...process.env, GASTWIRT_RUNTIME: ''}), ...outside.slice(0, 1)]
+const runtimes = new Set(found.map(path => realpathSync(path)))
+const rehearsal = {env: {...process.env, GASTWIRT_KEEP_CODE: '1'}}
 
 const programs = ['cli/xl', 'cli/npm-start', 'domain/main', 'domain/vcpu-worker', 'domain/translator-worker']
 
@@ -40,8 +46,8 @@ for (const name of programs) {
     minifyWhitespace: true,
     logLevel: 'warning',
   })
-  // A script's own import() is forgotten in V8's form of it.
   mkdirSync(dirname(`dist/bundle/${name}`), {recursive: true})
+  // A script's own import() is forgotten in V8's form of it.
   writeFileSync(`dist/bundle/${name}.cjs`, outputFiles[0].text.replaceAll(/\bimport\((?=")/g, 'importPackage('))
   copyFileSync('bin/cached-script.js', `dist/bundle/${name}.js`)
   if (name === 'cli/npm-start') continue

@@ -22,9 +22,8 @@ export function moveDomain(state: XenstoreState, from: DomainName, to: DomainNam
       if (path.startsWith(old) && (path.length === old.length || path[old.length] === '/'))
         return now + path.slice(old.length)
     if (!path.startsWith(backends)) return path
-    return path.replace(backendOf, (whole, kind: string, domid: string) =>
-      domid === `${from.domid}` ? `${kind}${to.domid}` : whole,
-    )
+    const [kind, domid, ...rest] = path.slice(backends.length).split('/')
+    return domid === `${from.domid}` ? backends + [kind, to.domid, ...rest].join('/') : path
   }
   const value = (path: string, old: string): string => {
     if (path.endsWith('/domid') || path.endsWith('/frontend-id')) return old === `${from.domid}` ? `${to.domid}` : old
@@ -47,9 +46,8 @@ export function moveDomain(state: XenstoreState, from: DomainName, to: DomainNam
   }
 }
 
+/** What follows is `<kind>/<domid>`. */
 const backends = '/local/domain/0/backend/'
-/** `/local/domain/0/backend/<kind>/<domid>`. */
-const backendOf = /^(\/local\/domain\/0\/backend\/[^/]+\/)(\d+)(?=\/|$)/
 
 function moveConnection(
   connection: ConnectionState,

@@ -1,5 +1,5 @@
 /** Which built form bin/xl runs: the bundle, unless the compiler has run since. */
-import {execFileSync} from 'node:child_process'
+import {spawnSync} from 'node:child_process'
 import {copyFileSync, mkdirSync, utimesSync, writeFileSync} from 'node:fs'
 import {dirname, join} from 'node:path'
 import {fileURLToPath} from 'node:url'
@@ -12,7 +12,8 @@ t.test('the newer form', async t => {
   for (const file of ['built.js', 'package.json']) copyFileSync(join(folder, file), join(root, 'bin', file))
   copyFileSync(join(folder, 'package.json'), join(root, 'dist/bundle/package.json'))
   const program = `console.log(require(${JSON.stringify(join(root, 'bin/built.js'))}).run('cli/xl'))`
-  const ran = () => execFileSync(process.execPath, ['-e', program], {encoding: 'utf8', env: {}}).trim().split('\n')
+  const run = () => spawnSync(process.execPath, ['-e', program], {encoding: 'utf8', env: {}})
+  const ran = () => run().stdout.trim().split('\n')
   const make = (name: string, seconds: number): void => {
     const path = join(root, 'dist', name, 'cli/xl.js')
     mkdirSync(dirname(path), {recursive: true})
@@ -20,6 +21,7 @@ t.test('the newer form', async t => {
     utimesSync(path, seconds, seconds)
   }
   t.strictSame(ran(), ['false'], 'nothing is built')
+  t.match(run(), {status: 3, stderr: /^xl: the project is not built yet\nhint: npm ci && npm run build\n$/})
   make('lib', 100)
   t.strictSame(ran(), ['true', 'lib'], 'compiled only')
   make('bundle', 101)

@@ -9,6 +9,7 @@ import {
   Compression,
   checkedHeadBytes,
   pageBytes,
+  pagesAt,
   pagesHeadBytes,
   pagesSumAt,
   RecordHead,
@@ -145,7 +146,7 @@ function sealPages(payload: Buffer, at: number): number {
   const headBytes = pagesHeadBytes(streamVersion)
   if (payload.length < headBytes || payload.readUInt32LE(4) !== Compression.none) return payload.length
   const runsEnd = headBytes + payload.readUInt32LE(0) * 8
-  const dataAt = Math.ceil((at + runsEnd) / pageBytes) * pageBytes - at
+  const dataAt = pagesAt(at, headBytes, payload.readUInt32LE(0)) - at
   if (dataAt > payload.length) return payload.length
   new Uint8Array(summed.buffer).set(payload.subarray(dataAt))
   let [from, sum] = [0, 0n]

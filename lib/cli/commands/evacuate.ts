@@ -23,9 +23,9 @@ const watchMs = 300
 const stepMs = 50
 const mostAtOnce = 16
 
-/** The domains, those first that will stand still for the shortest time: idle before busy, small before large. */
-async function shortestFirst(host: Host): Promise<DomainStatus[]> {
-  const before = new Map((await host.statuses()).map(({domid, cpuTimeNs}) => [domid, cpuTimeNs]))
+/** The domains that run, those first that will stand still for the shortest time: idle before busy, small before large. */
+async function shortestFirst(host: Host, earlier: readonly DomainStatus[]): Promise<DomainStatus[]> {
+  const before = new Map(earlier.map(({domid, cpuTimeNs}) => [domid, cpuTimeNs]))
   await delay(watchMs)
   const busy = ({domid, cpuTimeNs}: DomainStatus) => Math.round((cpuTimeNs - (before.get(domid) ?? 0)) / 1e6 / stepMs)
   const domains = (await host.statuses()).filter(({shutdownReason}) => shutdownReason === undefined)
@@ -93,9 +93,10 @@ const nameOf = ({ssh, target}: Place) => `${ssh} ${target}`
 
 async function leave(host: Host, place: Place, report: Report): Promise<unknown[]> {
   const evacuated = new Evacuated(host)
-  for (const {name, shutdownReason} of await host.statuses())
+  const all = await host.statuses()
+  for (const {name, shutdownReason} of all)
     if (shutdownReason !== undefined) report.error(`${name}: stays here, it has shut down (${shutdownReason})`)
-  return forEach(await shortestFirst(host), place.atOnce, async ({domid, name, config, paused}) => {
+  return forEach(await shortestFirst(host, all), place.atOnce, async ({domid, name, config, paused}) => {
     const record = host.directory.find({domid})
     if (record === undefined) return
     await evacuated.note(name, nameOf(place))

@@ -18,6 +18,7 @@ import {
   mostPages,
   mostPayload,
   pageBytes,
+  pagesAt,
   pagesHeadBytes,
   pagesSumAt,
   RecordHead,
@@ -203,7 +204,7 @@ class PageReader {
     await reader.fill(words)
     const runCount = words.readUInt32LE(0)
     const compression = words.readUInt32LE(4)
-    const dataAt = Math.ceil((payloadAt + words.length + runCount * 8) / pageBytes) * pageBytes
+    const dataAt = pagesAt(payloadAt, words.length, runCount)
     const dataBytes = payloadAt + reader.length - dataAt
     if (runCount > mostPages || dataBytes < 0) reader.refuse(`a record of pages has ${runCount} runs`)
     const list = Buffer.alloc(dataAt - payloadAt - words.length)
@@ -268,7 +269,8 @@ class PageReader {
       const ranges: [offset: number, bytes: number][] = []
       await this.copy(runs, (at, length) => ranges.push([at, length]))
       this.sums.add(reader.recordAt, ranges, sum)
-      this.nextFrame = runs.reduce((next, [frame, count]) => Math.max(next, frame + count), this.nextFrame)
+      const last = runs.at(-1)
+      if (last !== undefined) this.nextFrame = last[0] + last[1]
       return
     }
     let found = 0n

@@ -39,6 +39,10 @@ export const mostPayload = 16 << 20
 /** Bytes before the runs of a pages record, by the stream's version, and of a zeros record. */
 export const pagesHeadBytes = (version: number): number => (version === 1 ? 8 : 16)
 export const zerosHeadBytes = 8
+/** Where the pages of a record begin in a stream that has its payload at an offset. */
+export function pagesAt(payloadAt: number, headBytes: number, runCount: number): number {
+  return Math.ceil((payloadAt + headBytes + runCount * 8) / pageBytes) * pageBytes
+}
 /** Where the sum is in the head of a pages record. */
 export const pagesSumAt = 8
 

@@ -11,6 +11,7 @@ import {
   checkedHeadBytes,
   mostPages,
   pageBytes,
+  pagesAt,
   pagesHeadBytes,
   pagesSumAt,
   RecordHead,
@@ -95,7 +96,7 @@ export class StreamWriter {
       const [buffer] = this.buffers
       const runs = runsOf(batch, this.compress ? Compression.zstd : Compression.none, headBytes)
       const runsEnd = RecordHead.size + runs.length
-      const dataAt = roundUp(this.offset + runsEnd, pageBytes) - this.offset
+      const dataAt = pagesAt(this.offset + RecordHead.size, headBytes, (runs.length - headBytes) / 8) - this.offset
       buffer.set(runs, RecordHead.size)
       buffer.fill(0, runsEnd, dataAt)
       let end = dataAt

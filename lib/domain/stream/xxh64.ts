@@ -37,7 +37,7 @@ function writeModule(): Uint8Array<ArrayBuffer> {
   /** lane ← rotl(lane + word·prime2, 31)·prime1; the word is `load`ed, the lane left on the stack. */
   const round = (lane: number | undefined, load: () => void): void => {
     load()
-    code.i64Const(BigInt.asIntN(64, prime2))
+    code.i64Const(prime2)
     code.op('i64.mul')
     if (lane !== undefined) {
       code.localGet(lane)
@@ -45,19 +45,31 @@ function writeModule(): Uint8Array<ArrayBuffer> {
     }
     code.i64Const(31)
     code.op('i64.rotl')
-    code.i64Const(BigInt.asIntN(64, prime1))
+    code.i64Const(prime1)
     code.op('i64.mul')
   }
   const word = (offset: number) => () => {
     code.localGet(at)
     code.memory('i64.load', offset)
   }
-  /** hash ← hash·by + plus */
-  const scale = (by: bigint, plus: bigint): void => {
-    code.i64Const(BigInt.asIntN(64, by))
+  /** hash ← rotl(hash ^ what is on the stack, rotation)·by + plus */
+  const mix = (rotation: number, by: bigint, plus: bigint): void => {
+    code.localGet(hash)
+    code.op('i64.xor')
+    code.i64Const(rotation)
+    code.op('i64.rotl')
+    code.i64Const(by)
     code.op('i64.mul')
-    code.i64Const(BigInt.asIntN(64, plus))
+    code.i64Const(plus)
     code.op('i64.add')
+    code.localSet(hash)
+  }
+  /** A number of fewer than 8 bytes, times a prime. */
+  const scaled = (load: 'i64.load32_u' | 'i64.load8_u', by: bigint): void => {
+    code.localGet(at)
+    code.memory(load)
+    code.i64Const(by)
+    code.op('i64.mul')
   }
   const advance = (by: number): void => {
     code.localGet(at)
@@ -65,7 +77,7 @@ function writeModule(): Uint8Array<ArrayBuffer> {
     code.op('i32.add')
     code.localSet(at)
   }
-  /** As long as `bytes` are left: hash ← what `step` leaves on the stack. */
+  /** Does a step for each `bytes` bytes that are left. */
   const whileLeft = (bytes: number, step: () => void): void => {
     code.block()
     code.loop()
@@ -91,13 +103,13 @@ function writeModule(): Uint8Array<ArrayBuffer> {
   code.op('i32.lt_u')
   code.if()
   code.localGet(seed)
-  code.i64Const(BigInt.asIntN(64, prime5))
+  code.i64Const(prime5)
   code.op('i64.add')
   code.localSet(hash)
   code.else()
   for (const [lane, start] of [prime1 + prime2, prime2, 0n, -prime1].entries()) {
     code.localGet(seed)
-    code.i64Const(BigInt.asIntN(64, start))
+    code.i64Const(start)
     code.op('i64.add')
     code.localSet(lanes[lane])
   }
@@ -115,11 +127,8 @@ function writeModule(): Uint8Array<ArrayBuffer> {
   }
   code.localSet(hash)
   for (const lane of lanes) {
-    code.localGet(hash)
     round(undefined, () => code.localGet(lane))
-    code.op('i64.xor')
-    scale(prime1, prime4)
-    code.localSet(hash)
+    mix(0, prime1, prime4)
   }
   code.end()
   code.localGet(hash)
@@ -128,38 +137,16 @@ function writeModule(): Uint8Array<ArrayBuffer> {
   code.op('i64.add')
   code.localSet(hash)
   whileLeft(8, () => {
-    code.localGet(hash)
     round(undefined, word(0))
-    code.op('i64.xor')
-    code.i64Const(27)
-    code.op('i64.rotl')
-    scale(prime1, prime4)
-    code.localSet(hash)
+    mix(27, prime1, prime4)
   })
   whileLeft(4, () => {
-    code.localGet(hash)
-    code.localGet(at)
-    code.memory('i64.load32_u')
-    code.i64Const(BigInt.asIntN(64, prime1))
-    code.op('i64.mul')
-    code.op('i64.xor')
-    code.i64Const(23)
-    code.op('i64.rotl')
-    scale(prime2, prime3)
-    code.localSet(hash)
+    scaled('i64.load32_u', prime1)
+    mix(23, prime2, prime3)
   })
   whileLeft(1, () => {
-    code.localGet(hash)
-    code.localGet(at)
-    code.memory('i64.load8_u')
-    code.i64Const(BigInt.asIntN(64, prime5))
-    code.op('i64.mul')
-    code.op('i64.xor')
-    code.i64Const(11)
-    code.op('i64.rotl')
-    code.i64Const(BigInt.asIntN(64, prime1))
-    code.op('i64.mul')
-    code.localSet(hash)
+    scaled('i64.load8_u', prime5)
+    mix(11, prime1, 0n)
   })
   for (const [shift, prime] of [
     [33, prime2],
@@ -172,7 +159,7 @@ function writeModule(): Uint8Array<ArrayBuffer> {
     code.op('i64.shr_u')
     code.op('i64.xor')
     if (prime !== undefined) {
-      code.i64Const(BigInt.asIntN(64, prime))
+      code.i64Const(prime)
       code.op('i64.mul')
     }
     code.localSet(hash)

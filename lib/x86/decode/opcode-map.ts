@@ -180,13 +180,10 @@ export class OpcodeMap {
     for (const instruction of instructions) {
       for (const form of instruction.forms) {
         if (form.options.feature !== undefined && !offered(form.options.feature)) continue
-        const found = place(form.encoding)
-        const key = (found.map << 8) | found.opcode
-        for (let r = 0; r < (found.plusR ? 8 : 1); r++) {
-          const list = this.waiting.get(key + r)
-          if (list === undefined) this.waiting.set(key + r, [{instruction, form, place: found, id}])
-          else list.push({instruction, form, place: found, id})
-        }
+        const one = {instruction, form, place: place(form.encoding), id}
+        const first = (one.place.map << 8) | one.place.opcode
+        for (let key = first; key < first + (one.place.plusR ? 8 : 1); key++)
+          this.waiting.set(key, [...(this.waiting.get(key) ?? []), one])
         id++
       }
     }
